@@ -1,0 +1,123 @@
+//! Task ids.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// The id of a task: the same for every attempt, for its result and in every log line.
+///
+/// coney makes UUIDs of version 7, which sort by time. Celery allows any text, so an id that came from elsewhere may
+/// be any text. Cloning is cheap.
+///
+/// ```
+/// use coney_protocol::id::TaskId;
+///
+/// let id = TaskId::generate();
+/// assert_eq!(TaskId::from(id.to_string()), id);
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    /// An id whose text is the usual form of a UUID: no allocation.
+    Uuid(Uuid),
+    Text(Arc<str>),
+}
+
+impl TaskId {
+    /// Makes a new id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Repr::Uuid(Uuid::now_v7()))
+    }
+}
+
+/// True for the form that [`Uuid`] prints: 36 characters, hyphens, lower case.
+fn is_usual_form(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
+impl From<&str> for TaskId {
+    fn from(text: &str) -> Self {
+        if is_usual_form(text)
+            && let Ok(uuid) = Uuid::try_parse(text)
+        {
+            return Self(Repr::Uuid(uuid));
+        }
+        Self(Repr::Text(text.into()))
+    }
+}
+
+impl From<String> for TaskId {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<Uuid> for TaskId {
+    fn from(uuid: Uuid) -> Self {
+        Self(Repr::Uuid(uuid))
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Uuid(uuid) => {
+                f.write_str(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for TaskId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Repr::Uuid(uuid) => uuid.serialize(serializer),
+            Repr::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer).map(|text| Self::from(&*text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_an_id_and_keeps_its_form() {
+        for text in [
+            "6688db5b-06de-42eb-a520-bba6b4496028",
+            "6688DB5B-06DE-42EB-A520-BBA6B4496028",
+            "6688db5b06de42eba520bba6b4496028",
+            "order-7",
+            "",
+        ] {
+            assert_eq!(TaskId::from(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        assert!(TaskId::generate() < TaskId::generate());
+    }
+}

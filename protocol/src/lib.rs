@@ -1,0 +1,35 @@
+//! The nouns and pure rules of coney: no I/O, no runtime, no broker.
+//!
+//! The bottom crate of the workspace; every other crate speaks its words.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`name`], [`id`] | checked names, task ids |
+//! | [`task`], [`argument`], [`answer`], [`inject`] | what `#[task]` implements: the contract of a task |
+//! | [`call`], [`options`], [`spec`] | one call, its options, the options of tasks and queues |
+//! | [`header`], [`message`] | all that travels: beside the body, and the body |
+//! | [`property`] | AMQP properties and header values, free of any client library |
+//! | [`codec`], [`wire`] | Celery's body format and message protocol |
+//! | [`reply`] | results on their way back |
+//! | [`topology`] | exchanges, queues and bindings as data |
+//! | [`context`], [`outcome`] | what a running task sees, and what it may answer |
+
+pub mod answer;
+pub mod argument;
+pub mod call;
+pub mod codec;
+pub mod context;
+pub mod error;
+pub mod header;
+pub mod id;
+pub mod inject;
+pub mod message;
+pub mod name;
+pub mod options;
+pub mod outcome;
+pub mod property;
+pub mod reply;
+pub mod spec;
+pub mod task;
+pub mod topology;
+pub mod wire;

@@ -1,0 +1,105 @@
+//! Options of one call, and what they start from.
+
+use std::time::{Duration, SystemTime};
+
+use crate::id::TaskId;
+use crate::property::Table;
+use crate::spec::{QueueSpec, TaskSpec};
+
+/// Priority of a task within its queue, higher first.
+///
+/// RabbitMQ 4 quorum queues know two levels (above 4, and the rest) and 4.3 knows 32; classic queues have as many as
+/// they were declared with (<https://www.rabbitmq.com/docs/priority>). Older quorum queues ignore it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Level 1.
+    Low,
+    /// Level 4, RabbitMQ's own default on quorum queues.
+    #[default]
+    Normal,
+    /// Level 7.
+    High,
+    /// A level of its own, 0 to 255; the broker counts all above its highest as that.
+    Level(u8),
+}
+
+impl Priority {
+    /// The number that travels.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::Low => 1,
+            Self::Normal => 4,
+            Self::High => 7,
+            Self::Level(level) => level,
+        }
+    }
+}
+
+/// When a call shall start, if not at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// So much later than it is sent.
+    After(Duration),
+    /// At this time.
+    At(SystemTime),
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// A queue whose declaration is known: whoever starts first declares it.
+    Queue(QueueSpec),
+    /// A queue of which only the name is known: it has to exist.
+    Named(String),
+}
+
+impl Target {
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Queue(spec) => &spec.name,
+            Self::Named(name) => name,
+        }
+    }
+}
+
+/// Options of one call; what is absent is left to the task's own options.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// The id, if the caller gives one.
+    pub id: Option<TaskId>,
+    /// Another queue than the task's own.
+    pub target: Option<Target>,
+    /// When to start, if not at once.
+    pub start: Option<Start>,
+    /// How long after sending the task is still worth starting.
+    pub expires: Option<Duration>,
+    /// Priority within the queue.
+    pub priority: Option<Priority>,
+    /// Whether nobody wants the result.
+    pub ignore_result: Option<bool>,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// After how long the cancellation token of an attempt fires.
+    pub soft_timeout: Option<Duration>,
+    /// Headers of the caller's own, which the task sees.
+    pub headers: Table,
+}
+
+impl CallOptions {
+    /// Fills what the call left open from the task's own options.
+    #[must_use]
+    pub fn or(mut self, task: &TaskSpec) -> Self {
+        self.expires = self.expires.or(task.expires);
+        self.priority = self.priority.or(task.priority);
+        self.timeout = self.timeout.or(task.timeout);
+        self.soft_timeout = self.soft_timeout.or(task.soft_timeout);
+        self.ignore_result = self.ignore_result.or(Some(task.ignore_result));
+        self
+    }
+}

@@ -1,0 +1,326 @@
+//! Exchanges, queues and bindings, computed as data: the only place where broker names are spelt.
+//!
+//! A client and a worker compute the same value for a queue, so that either may start first; the `amqp` crate applies
+//! it. Two [`Preset`]s exist: coney's own, and Celery's, to share queues with Python.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::property::{Table, Value};
+use crate::spec::QueueSpec;
+
+/// The exchange that native tasks are published to.
+pub const TASK_EXCHANGE: &str = "coney.tasks";
+
+/// The exchange that dead letters go through.
+pub const DEAD_EXCHANGE: &str = "coney.dead";
+
+/// What the name of a dead-letter queue ends in.
+pub const DEAD_SUFFIX: &str = ".dead";
+
+/// How long a reply queue outlives its last consumer.
+pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
+
+/// Which exchanges and queues carry tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Preset {
+    /// Quorum queues behind one topic exchange; whatever fails ends in a dead-letter queue.
+    #[default]
+    Native,
+    /// Celery's: classic durable queues without arguments, published to through the default exchange.
+    Celery,
+}
+
+/// Kind of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExchangeKind {
+    /// Routing key equals binding key.
+    Direct,
+    /// Binding keys are patterns.
+    Topic,
+    /// Every binding matches.
+    Fanout,
+}
+
+/// An exchange to declare.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// How it routes.
+    pub kind: ExchangeKind,
+    /// True if it survives a restart of the broker.
+    pub durable: bool,
+    /// Optional arguments.
+    pub arguments: Table,
+}
+
+/// A queue to declare.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Queue {
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// True if it survives a restart of the broker.
+    pub durable: bool,
+    /// True if only the declaring connection may use it.
+    pub exclusive: bool,
+    /// True if it goes with its last consumer.
+    pub auto_delete: bool,
+    /// Optional arguments.
+    pub arguments: Table,
+}
+
+/// A binding to make: from an exchange to a queue.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Binding {
+    /// The exchange.
+    pub exchange: Cow<'static, str>,
+    /// The queue.
+    pub queue: Cow<'static, str>,
+    /// The binding key.
+    pub key: Cow<'static, str>,
+}
+
+/// What has to exist before messages can flow; declared in this order.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Topology {
+    /// Exchanges.
+    pub exchanges: Vec<Exchange>,
+    /// Queues.
+    pub queues: Vec<Queue>,
+    /// Bindings.
+    pub bindings: Vec<Binding>,
+}
+
+/// Where a message is published to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Route {
+    /// The exchange; empty for the default exchange.
+    pub exchange: Cow<'static, str>,
+    /// The routing key.
+    pub key: Cow<'static, str>,
+}
+
+impl Route {
+    /// Through the default exchange straight to a queue.
+    #[must_use]
+    pub fn to_queue(queue: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exchange: Cow::Borrowed(""),
+            key: queue.into(),
+        }
+    }
+}
+
+impl Preset {
+    /// Everything that `queue` needs: its exchange, itself, its bindings and its dead letters.
+    #[must_use]
+    pub fn topology(self, queue: &QueueSpec) -> Topology {
+        match self {
+            Self::Native => native(queue),
+            Self::Celery => celery(queue),
+        }
+    }
+
+    /// Where to publish a task for the queue called `queue`.
+    #[must_use]
+    pub fn route(self, queue: &str) -> Route {
+        match self {
+            Self::Native => Route {
+                exchange: Cow::Borrowed(TASK_EXCHANGE),
+                key: Cow::Owned(queue.to_owned()),
+            },
+            Self::Celery => Route::to_queue(queue.to_owned()),
+        }
+    }
+
+    /// Where to publish a dead letter of the queue called `queue`.
+    #[must_use]
+    pub fn dead_route(self, queue: &str) -> Route {
+        Route {
+            exchange: Cow::Borrowed(DEAD_EXCHANGE),
+            key: Cow::Owned(queue.to_owned()),
+        }
+    }
+}
+
+/// The name of the dead-letter queue of the queue called `queue`.
+#[must_use]
+pub fn dead_queue(queue: &str) -> String {
+    format!("{queue}{DEAD_SUFFIX}")
+}
+
+/// The reply queue of one client: durable and with an expiry instead of exclusive, so that results in flight outlive
+/// a lost connection.
+#[must_use]
+pub fn reply_queue(name: impl Into<Cow<'static, str>>) -> Topology {
+    let expires = i64::try_from(REPLY_QUEUE_EXPIRES.as_millis()).unwrap_or(i64::MAX);
+    Topology {
+        queues: vec![Queue {
+            arguments: Table::new().with("x-expires", expires),
+            ..durable(name)
+        }],
+        ..Topology::default()
+    }
+}
+
+fn native(queue: &QueueSpec) -> Topology {
+    let arguments = Table::new()
+        .with("x-queue-type", "quorum")
+        .with("x-dead-letter-exchange", DEAD_EXCHANGE)
+        .with("x-dead-letter-routing-key", queue.name.to_string())
+        .with("x-dead-letter-strategy", "at-least-once")
+        .with("x-overflow", "reject-publish")
+        .with("x-delivery-limit", queue.delivery_limit);
+    let keys = std::iter::once(queue.name.clone()).chain(queue.bind.iter().copied().map(Cow::from));
+    let mut topology = Topology {
+        exchanges: vec![Exchange {
+            name: TASK_EXCHANGE.into(),
+            kind: ExchangeKind::Topic,
+            durable: true,
+            arguments: Table::new(),
+        }],
+        queues: vec![Queue {
+            arguments,
+            ..durable(queue.name.clone())
+        }],
+        bindings: keys
+            .map(|key| Binding {
+                exchange: TASK_EXCHANGE.into(),
+                queue: queue.name.clone(),
+                key,
+            })
+            .collect(),
+    };
+    add_dead_letters(&mut topology, &queue.name);
+    topology
+}
+
+fn celery(queue: &QueueSpec) -> Topology {
+    let mut topology = Topology {
+        exchanges: vec![Exchange {
+            name: queue.name.clone(),
+            kind: ExchangeKind::Direct,
+            durable: true,
+            arguments: Table::new(),
+        }],
+        queues: vec![durable(queue.name.clone())],
+        bindings: vec![Binding {
+            exchange: queue.name.clone(),
+            queue: queue.name.clone(),
+            key: queue.name.clone(),
+        }],
+    };
+    add_dead_letters(&mut topology, &queue.name);
+    topology
+}
+
+/// Deliveries after which even a dead letter would be given up.
+///
+/// A dead letter is to be looked at and put back as often as it takes. Leaving the limit out means "no limit" up to
+/// RabbitMQ 3.13 and 20 from 4.0 on, and -1 is refused by the older ones: a number that no one reaches means the same
+/// on all of them.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// Dead letters are declared before the queue that needs them, so that none is dropped for want of a route.
+fn add_dead_letters(topology: &mut Topology, queue: &str) {
+    let dead = dead_queue(queue);
+    topology.exchanges.insert(
+        0,
+        Exchange {
+            name: DEAD_EXCHANGE.into(),
+            kind: ExchangeKind::Direct,
+            durable: true,
+            arguments: Table::new(),
+        },
+    );
+    topology.bindings.insert(
+        0,
+        Binding {
+            exchange: DEAD_EXCHANGE.into(),
+            queue: dead.clone().into(),
+            key: Cow::Owned(queue.to_owned()),
+        },
+    );
+    topology.queues.insert(
+        0,
+        Queue {
+            arguments: Table::new()
+                .with("x-queue-type", "quorum")
+                .with("x-delivery-limit", Value::I64(DEAD_DELIVERY_LIMIT)),
+            ..durable(dead)
+        },
+    );
+}
+
+fn durable(name: impl Into<Cow<'static, str>>) -> Queue {
+    Queue {
+        name: name.into(),
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: Table::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_native_queue_has_a_place_for_what_fails() {
+        let topology = Preset::Native.topology(&QueueSpec::new("emails"));
+        let [dead, queue] = &topology.queues[..] else {
+            panic!("two queues expected: {topology:?}");
+        };
+        assert_eq!(dead.name, "emails.dead");
+        assert_eq!(queue.name, "emails");
+        assert_eq!(
+            queue.arguments.get("x-dead-letter-exchange"),
+            Some(&DEAD_EXCHANGE.into())
+        );
+        let dead_route = Preset::Native.dead_route("emails");
+        assert!(topology.bindings.iter().any(|binding| {
+            binding.exchange == dead_route.exchange
+                && binding.key == dead_route.key
+                && binding.queue == dead.name
+        }));
+    }
+
+    #[test]
+    fn only_its_own_name_and_what_it_asks_for_reaches_a_queue() {
+        let spec = QueueSpec::new("audit").bind(&["orders.*.created"]);
+        let topology = Preset::Native.topology(&spec);
+        let keys: Vec<_> = topology
+            .bindings
+            .iter()
+            .filter(|binding| binding.queue == "audit")
+            .map(|binding| &*binding.key)
+            .collect();
+        assert_eq!(keys, ["audit", "orders.*.created"]);
+    }
+
+    #[test]
+    fn the_celery_preset_declares_what_celery_declares() {
+        let topology = Preset::Celery.topology(&QueueSpec::new("celery"));
+        let queue = topology.queues.iter().find(|q| q.name == "celery");
+        assert!(queue.is_some_and(|q| q.durable && q.arguments.is_empty() && !q.auto_delete));
+        assert_eq!(Preset::Celery.route("celery"), Route::to_queue("celery"));
+    }
+
+    #[test]
+    fn no_queue_is_transient_and_shared() {
+        for preset in [Preset::Native, Preset::Celery] {
+            for queue in preset.topology(&QueueSpec::new("q")).queues {
+                assert!(queue.durable || queue.exclusive);
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask check`: what can be found out without a broker.
+
+use anyhow::Result;
+
+use crate::cargo::{cargo, step};
+
+/// The feature combinations in which the facade has to compile, each without the default features.
+const FEATURES: [&str; 11] = [
+    "",
+    "macros",
+    "producer",
+    "macros,producer",
+    "worker",
+    "macros,worker",
+    "tls",
+    "macros,anyhow",
+    "producer,tls",
+    "worker,tls,anyhow",
+    "macros,producer,worker,tls,anyhow",
+];
+
+/// Every check, quick ones first.
+pub(crate) fn run() -> Result<()> {
+    code()?;
+    documentation()
+}
+
+/// Format, lints and feature combinations.
+pub(crate) fn code() -> Result<()> {
+    step(&mut cargo(["fmt", "--all", "--check"]))?;
+    step(
+        cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
+            .args(["--", "-D", "warnings"]),
+    )?;
+    for features in FEATURES {
+        step(cargo(["check", "--package", "coney", "--lib"]).args([
+            "--no-default-features",
+            "--features",
+            features,
+        ]))?;
+    }
+    Ok(())
+}
+
+/// The documentation, with every link.
+pub(crate) fn documentation() -> Result<()> {
+    step(
+        cargo(["doc", "--workspace", "--no-deps", "--all-features"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}

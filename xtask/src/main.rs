@@ -1,0 +1,68 @@
+//! Automation of the coney repository: `cargo xtask <command>`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks to its user"
+)]
+
+mod address;
+mod cargo;
+mod check;
+mod fuzz;
+mod handshake;
+mod quickstart;
+mod rabbitmq;
+mod test;
+mod totals;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Brokers, tests and examples of the coney repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find, start and stop a RabbitMQ to develop with.
+    #[command(subcommand)]
+    Rabbitmq(rabbitmq::Command),
+    /// Find or start a broker and run `examples/quickstart.rs` on it.
+    Quickstart(quickstart::Arguments),
+    /// Format, lints, feature combinations and documentation: what needs no broker.
+    Check,
+    /// Run every check and every test of the repository, on a broker found or started for them.
+    Test(test::Arguments),
+    /// Fuzz a target for some seconds, with the stable compiler.
+    Fuzz(fuzz::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        None => {
+            <Cli as clap::CommandFactory>::command().print_help()?;
+            Ok(())
+        }
+        Some(Command::Rabbitmq(command)) => rabbitmq::run(&command),
+        Some(Command::Quickstart(arguments)) => quickstart::run(&arguments),
+        Some(Command::Check) => check::run(),
+        Some(Command::Test(arguments)) => test::run(&arguments),
+        Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
+    }
+}

@@ -1,0 +1,73 @@
+//! Counts tests in the output of `cargo test` while it passes through.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+/// The tests of all test binaries together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) ignored: u64,
+}
+
+impl Totals {
+    /// Copies `output` to `copy` unchanged and adds up what its `test result:` lines say.
+    pub(crate) fn pass_through(output: impl Read, mut copy: impl Write) -> io::Result<Self> {
+        let mut totals = Self::default();
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        // by bytes: a test may print anything
+        while output.read_until(b'\n', &mut line)? > 0 {
+            copy.write_all(&line)?;
+            copy.flush()?;
+            totals.add_line(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+        Ok(totals)
+    }
+
+    fn add_line(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        self.passed += count(result, "passed");
+        self.failed += count(result, "failed");
+        self.ignored += count(result, "ignored");
+    }
+}
+
+/// The number before a word: 3 in `ok. 3 passed; 0 failed;`.
+fn count(result: &str, word: &str) -> u64 {
+    let words: Vec<_> = result
+        .split([' ', ';'])
+        .filter(|part| !part.is_empty())
+        .collect();
+    words
+        .windows(2)
+        .find(|pair| pair[1] == word)
+        .and_then(|pair| pair[0].parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_added_up_and_passed_on() {
+        let output = b"running 2 tests\n\
+            test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+            not utf-8: \xff\n\
+            test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n\
+            no line end";
+        let mut copy = Vec::new();
+        let totals = Totals::pass_through(output.as_slice(), &mut copy).unwrap();
+        assert_eq!(copy, output);
+        let expected = Totals {
+            passed: 15,
+            failed: 2,
+            ignored: 1,
+        };
+        assert_eq!(totals, expected);
+    }
+}

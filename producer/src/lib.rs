@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The sending side of coney: a [`Client`] sends calls, confirmed, and awaits their typed results.
+//!
+//! Third layer of the workspace, beside the worker, which it does not know.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`client`] | the handle, its settings, sending one call |
+//! | [`batch`] | many calls, confirmed together |
+//! | [`enqueue`] | an encoded call becomes a publication |
+//! | [`handle`] | awaiting one result, or watching its progress |
+//! | [`replies`] | one consumer for all results of a client |
+//! | [`error`] | what can go wrong on the way there and back |
+//! | [`telemetry`] | the counters and histograms of this side |
+
+pub mod batch;
+pub mod client;
+pub mod enqueue;
+pub mod error;
+pub mod handle;
+pub mod replies;
+pub mod telemetry;
+
+pub use client::{Client, ClientBuilder};
+pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
+pub use handle::{Progress, ResultOf, TaskHandle};

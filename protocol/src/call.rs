@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::answer::{AnswerOk, answer_ok};
 use crate::argument::Params;
 use crate::codec::body::EMPTY_EMBED;
+use crate::context::TaskContext;
 use crate::error::EncodeError;
 use crate::header::{self, Header, TimeLimit};
 use crate::id::TaskId;
@@ -216,6 +217,12 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Makes it a child of a running task: the same workflow, the same trace.
+            pub fn child_of(mut self, parent: &TaskContext) -> Self {
+                self.options.parent = Some(parent.lineage());
+                self
+            }
+
             /// Adds a header of your own, which the task sees in its context.
             pub fn header(
                 mut self,
@@ -273,6 +280,11 @@ impl<O, E> Prepared<O, E> {
         header.priority = options.priority.map(Priority::level);
         header.ignore_result = options.ignore_result;
         header.extra = options.headers;
+        if let Some(parent) = options.parent {
+            header.root_id = Some(parent.root_id);
+            header.parent_id = Some(parent.parent_id);
+            header.set_trace(parent.trace);
+        }
         Ok(Self {
             message: Message::new(header, Body::json(body)),
             target,

@@ -10,3 +10,31 @@ pub const JSON: &str = "application/json";
 
 /// The character set of JSON bodies.
 pub const UTF_8: &str = "utf-8";
+
+/// How much of a message this program takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most bytes a body may have, counted after decompression.
+    pub body: usize,
+}
+
+impl Limits {
+    /// Sets the most bytes a body may have, counted after decompression.
+    #[must_use]
+    pub const fn body(mut self, bytes: usize) -> Self {
+        self.body = bytes;
+        self
+    }
+}
+
+impl Default for Limits {
+    /// 16 MiB, RabbitMQ's own limit for a message since 4.0.
+    ///
+    /// See `max_message_size` in <https://www.rabbitmq.com/docs/configure>.
+    fn default() -> Self {
+        Self {
+            body: 16 * 1024 * 1024,
+        }
+    }
+}

@@ -11,9 +11,11 @@ pub use tokio_util::sync::CancellationToken;
 
 use crate::id::TaskId;
 use crate::inject::States;
+use crate::options::Lineage;
 use crate::outcome::BoxError;
 use crate::property::Table;
 use crate::reply::{Reply, Status};
+use crate::trace::TraceContext;
 
 /// What a running task sees: its id, its attempt, its queue, its caller's headers, and when to stop.
 ///
@@ -36,6 +38,8 @@ pub struct Inner {
     pub root_id: TaskId,
     /// The task that sent this one.
     pub parent_id: Option<TaskId>,
+    /// The span of this attempt.
+    pub trace: TraceContext,
     /// The caller's own headers.
     pub headers: Table,
     /// When the attempt will be cut off.
@@ -59,6 +63,7 @@ impl Inner {
             attempt: 1,
             queue: String::new(),
             parent_id: None,
+            trace: TraceContext::start(),
             headers: Table::new(),
             deadline: None,
             cancellation: CancellationToken::new(),
@@ -134,6 +139,18 @@ impl TaskContext {
     #[must_use]
     pub fn parent_id(&self) -> Option<&TaskId> {
         self.0.parent_id.as_ref()
+    }
+
+    /// The span of this attempt in the caller's trace.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        self.0.trace
+    }
+
+    /// What a call that this task sends inherits: see `Call::child_of`.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        Lineage::new(self.0.root_id.clone(), self.0.id.clone(), self.0.trace)
     }
 
     /// The caller's own headers.

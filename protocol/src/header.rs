@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::TaskId;
 use crate::property::Table;
+use crate::trace::TraceContext;
 
 /// The names of the headers that coney adds to Celery's.
 pub mod names {
@@ -171,6 +172,19 @@ impl Header {
     #[must_use]
     pub fn root(&self) -> &TaskId {
         self.root_id.as_ref().unwrap_or(&self.id)
+    }
+
+    /// The span that sent the message, if it says so.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.extra.get(names::TRACEPARENT)?.as_str()?.parse().ok()
+    }
+
+    /// Says which span sends the message, unless the caller's own headers already do.
+    pub fn set_trace(&mut self, trace: TraceContext) {
+        if self.extra.get(names::TRACEPARENT).is_none() {
+            self.extra.insert(names::TRACEPARENT, trace.to_string());
+        }
     }
 
     /// The text that a reply has to carry to be matched.

@@ -11,7 +11,9 @@
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`] | results on their way back |
+//! | [`dead`] | dead letters and their reasons |
 //! | [`topology`] | exchanges, queues and bindings as data |
+//! | [`trace`] | W3C trace context |
 //! | [`context`], [`outcome`] | what a running task sees, and what it may answer |
 
 pub mod answer;
@@ -19,7 +21,10 @@ pub mod argument;
 pub mod call;
 pub mod codec;
 pub mod context;
+pub mod dead;
 pub mod error;
+#[doc(hidden)]
+pub mod expansion;
 pub mod header;
 pub mod id;
 pub mod inject;
@@ -32,4 +37,5 @@ pub mod reply;
 pub mod spec;
 pub mod task;
 pub mod topology;
+pub mod trace;
 pub mod wire;

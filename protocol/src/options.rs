@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::id::TaskId;
 use crate::property::Table;
 use crate::spec::{QueueSpec, TaskSpec};
+use crate::trace::TraceContext;
 
 /// Priority of a task within its queue, higher first.
 ///
@@ -87,8 +88,34 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// After how long the cancellation token of an attempt fires.
     pub soft_timeout: Option<Duration>,
+    /// The task that sends it, if one does.
+    pub parent: Option<Lineage>,
     /// Headers of the caller's own, which the task sees.
     pub headers: Table,
+}
+
+/// The task that sends a call, and the workflow and trace that both belong to.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Lineage {
+    /// The first task of the workflow.
+    pub root_id: TaskId,
+    /// The task that sends.
+    pub parent_id: TaskId,
+    /// The span of the task that sends.
+    pub trace: TraceContext,
+}
+
+impl Lineage {
+    /// Makes a lineage of its parts.
+    #[must_use]
+    pub const fn new(root_id: TaskId, parent_id: TaskId, trace: TraceContext) -> Self {
+        Self {
+            root_id,
+            parent_id,
+            trace,
+        }
+    }
 }
 
 impl CallOptions {

@@ -1,1 +1,42 @@
-//! Placeholder.
+//! The running side of coney: a [`Worker`] takes messages, runs their tasks, and settles what comes of them.
+//!
+//! Third layer of the workspace, beside the producer, which it does not know. One delivery goes through five stages,
+//! each in its own file and each with an input and an output type of its own:
+//!
+//! | stage | from | to |
+//! |---|---|---|
+//! | [`consume`] | a queue | a `Delivery`, once a slot is free |
+//! | [`decode`] | `Delivery` | `Job`, or `Poison` |
+//! | [`execute`] | `Job` | [`Outcome`](outcome::Outcome) |
+//! | [`decide`] | `Outcome` | `Disposition`, purely |
+//! | [`settle`] | `Disposition` | publishes, confirmed; then the ack |
+//!
+//! Around them: [`builder`] checks the set-up once, [`registry`] and [`handler`] find the task of a name, [`pipeline`]
+//! strings the stages together, [`worker`] owns the loops, [`shutdown`] ends them, [`uplink`] tells progress,
+//! [`banner`] and [`telemetry`] say what goes on.
+
+pub mod banner;
+pub mod builder;
+pub mod consume;
+pub mod decide;
+pub mod decode;
+pub mod error;
+pub mod execute;
+pub mod handler;
+pub mod outcome;
+pub mod pipeline;
+pub mod readiness;
+pub mod registry;
+pub mod settle;
+pub mod shutdown;
+pub mod telemetry;
+pub mod uplink;
+pub mod worker;
+
+pub use builder::WorkerBuilder;
+pub use error::{BuildError, BuildProblem, WorkerError};
+pub use handler::Handler;
+pub use readiness::{Readiness, Ready};
+pub use registry::Tasks;
+pub use shutdown::shutdown_signal;
+pub use worker::Worker;

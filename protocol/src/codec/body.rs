@@ -4,6 +4,7 @@
 //! (Celery protocol 2: <https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2>).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -131,6 +132,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     }
 }
 
+/// Up to so many members are compared one by one; more would take time by the square of their number.
+const FEW: usize = 16;
+
 struct PairsVisitor;
 
 impl<'de> Visitor<'de> for PairsVisitor {
@@ -142,11 +146,25 @@ impl<'de> Visitor<'de> for PairsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        let mut index = HashMap::new();
         while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            match pairs.iter_mut().find(|(known, _)| *known == key) {
-                Some(pair) => pair.1 = value,
-                None => pairs.push((key, value)),
+            let known = if pairs.len() < FEW {
+                pairs.iter().position(|(known, _)| *known == key)
+            } else {
+                if index.is_empty() {
+                    let places = pairs.iter().enumerate();
+                    index.extend(places.map(|(at, (known, _))| (known.clone(), at)));
+                }
+                index.get(&key).copied()
+            };
+            if let Some(at) = known {
+                pairs[at].1 = value;
+                continue;
             }
+            if !index.is_empty() {
+                index.insert(key.clone(), pairs.len());
+            }
+            pairs.push((key, value));
         }
         Ok(Pairs(pairs))
     }
@@ -212,6 +230,21 @@ mod tests {
         ] {
             assert!(RawCall::cut(body.as_bytes()).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_million_names_are_read_in_time_and_the_last_of_two_counts() {
+        let mut body = String::from("[[],{");
+        for n in 0..1_000_000 {
+            body.push_str(&format!("\"n{n}\":{n},"));
+        }
+        body.push_str("\"n3\":\"again\",\"n999999\":\"again\"},{}]");
+        let call = RawCall::cut(body.as_bytes()).expect("a good body");
+        assert_eq!(call.kwargs.len(), 1_000_000);
+        let again: Vec<_> = [3, 999_999]
+            .map(|at: usize| call.kwargs[at].1.get())
+            .to_vec();
+        assert_eq!(again, ["\"again\"", "\"again\""]);
     }
 
     #[test]

@@ -1,0 +1,198 @@
+//! The handle that client and worker are built from.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use coney_protocol::topology::{Preset, Topology};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::address::Address;
+use crate::builder::BrokerBuilder;
+use crate::declare;
+use crate::error::{ConnectError, DeclareError};
+use crate::pool::Pool;
+use crate::publisher::Publisher;
+use crate::server::Server;
+use crate::session::Session;
+use crate::settings::Settings;
+
+/// A handle to one RabbitMQ broker; cheap to clone, and what clients and workers are built from.
+///
+/// Behind it, a small pool of connections publishes, and each [`Session`] consumes on a connection of its own: a
+/// broker short of memory stops reading from publishing connections, which must not delay acknowledgements.
+///
+/// When the last clone, [`Publisher`] and [`Session`] is dropped, all tasks behind it end; [`Broker::close`] does so in
+/// order and waits for them.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn f() -> Result<(), coney_amqp::ConnectError> {
+/// let broker = coney_amqp::Broker::builder("amqp://guest:guest@localhost")
+///     .program("shop")
+///     .connect()
+///     .await?;
+/// println!("{}", broker.server());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    core: Arc<Core>,
+    publisher: Arc<OnceLock<Publisher>>,
+}
+
+/// How long closing may take beyond what is being published.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// What all handles of one broker share, and keep alive.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) pool: Pool,
+    /// Publishing and consuming tasks.
+    pub(crate) tasks: TaskTracker,
+    /// Tasks that watch the pool's connections, and end with them.
+    watchers: TaskTracker,
+    /// Ends every task.
+    pub(crate) stop: CancellationToken,
+    server: Server,
+    _stop_on_drop: DropGuard,
+}
+
+impl Broker {
+    /// Connects to the broker at `url` with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], whose text says whether address, user, virtual host, TLS or network are at fault.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and closes the socket.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Starts from the address `url`, to change settings before connecting. The URL is checked by `connect`.
+    pub fn builder(url: &str) -> BrokerBuilder {
+        BrokerBuilder::new(url)
+    }
+
+    pub(crate) async fn start(settings: Settings) -> Result<Self, ConnectError> {
+        let settings = Arc::new(settings);
+        let watchers = TaskTracker::new();
+        let pool = Pool::new(&settings, &watchers)?;
+        let server = pool.link().await?.server();
+        info!(target: "coney::amqp", address = %settings.address, %server, "connected");
+        let stop = CancellationToken::new();
+        let core = Core {
+            settings,
+            pool,
+            tasks: TaskTracker::new(),
+            watchers,
+            server,
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+            publisher: Arc::default(),
+        })
+    }
+
+    /// Where the broker is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.core.settings.address
+    }
+
+    /// The program's name, as the management UI shows it.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.core.settings.program
+    }
+
+    /// Which exchanges and queues carry tasks.
+    #[must_use]
+    pub fn preset(&self) -> Preset {
+        self.core.settings.preset
+    }
+
+    /// True if this program may declare exchanges and queues.
+    #[must_use]
+    pub fn may_declare(&self) -> bool {
+        self.core.settings.declare
+    }
+
+    /// Product and version of the broker, as it said when the handle was connected.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.core.server
+    }
+
+    /// The publisher, shared by all clones of this handle; its tasks start with the first call.
+    ///
+    /// Call it within a tokio runtime.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        self.publisher.get_or_init(|| Publisher::start(&self.core))
+    }
+
+    /// Declares exchanges, queues and bindings, in this order; or checks that they exist, if this program may not
+    /// declare (bindings cannot be checked and are skipped).
+    ///
+    /// # Errors
+    ///
+    /// [`DeclareError`], which names what is missing, forbidden or different.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some of the declarations may have been made. Declaring again is harmless.
+    pub async fn declare(&self, topology: &Topology) -> Result<(), DeclareError> {
+        let link = self.core.pool.link().await;
+        let link = link.map_err(DeclareError::from_connect)?;
+        declare::apply(&link, &self.core.settings, topology).await
+    }
+
+    /// A consuming connection, opened with the first queue; `role` is what the management UI shows, such as `worker`.
+    #[must_use]
+    pub fn session(&self, role: &str) -> Session {
+        Session::new(Arc::clone(&self.core), role)
+    }
+
+    /// Closes everything: publishes what is queued, hands back what was received and not taken, and says goodbye.
+    ///
+    /// Takes as long as what is being published, at most its deadline. Later calls on any clone fail as closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The tasks end by themselves once this was polled; dropping the future only stops waiting for them.
+    pub async fn close(&self) {
+        let core = &self.core;
+        core.stop.cancel();
+        core.tasks.close();
+        core.watchers.close();
+        let finish = async {
+            core.tasks.wait().await;
+            core.pool.close().await;
+            core.watchers.wait().await;
+        };
+        let limit = core.settings.publish_timeout + CLOSING;
+        if tokio::time::timeout(limit, finish).await.is_err() {
+            warn!(target: "coney::amqp", "closing took too long: some tasks are left to end by themselves");
+        }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("address", self.address())
+            .field("server", self.server())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,198 @@
+//! The receiving end of a queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use coney_protocol::property::{Table, Value};
+use coney_protocol::topology::Topology;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::Delivery;
+use crate::session;
+
+/// How many deliveries wait outside lapin at most.
+const BUFFER: u16 = 64;
+
+/// What to consume, and how.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ConsumerSpec {
+    /// The queue.
+    pub queue: String,
+    /// What has to exist; declared (or checked) before every attempt to consume.
+    pub topology: Topology,
+    /// How many messages may be delivered and not settled; at least 1.
+    pub prefetch: u16,
+    /// The consumer's name, as the management UI shows it; made up by the broker if empty.
+    pub tag: String,
+    /// True to be the queue's only consumer. Quorum queues ignore it.
+    pub exclusive: bool,
+    /// The consumer's priority: higher ones are served first. The broker's default is 0.
+    pub priority: Option<i32>,
+    /// Optional arguments.
+    pub arguments: Table,
+}
+
+impl ConsumerSpec {
+    /// Consumes a queue one message at a time, without declaring anything.
+    #[must_use]
+    pub fn new(queue: impl Into<String>) -> Self {
+        Self {
+            queue: queue.into(),
+            topology: Topology::default(),
+            prefetch: 1,
+            tag: String::new(),
+            exclusive: false,
+            priority: None,
+            arguments: Table::new(),
+        }
+    }
+
+    /// Sets what has to exist before the queue can be consumed.
+    #[must_use]
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// Sets how many messages may be delivered and not settled. There is no "without limit": zero counts as one.
+    #[must_use]
+    pub fn prefetch(mut self, messages: u16) -> Self {
+        self.prefetch = messages;
+        self
+    }
+
+    /// Sets the consumer's name, as the management UI shows it.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
+    /// Sets whether to be the queue's only consumer.
+    #[must_use]
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// Sets the consumer's priority.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Sets optional arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: Table) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    pub(crate) fn limit(&self) -> u16 {
+        self.prefetch.max(1)
+    }
+
+    pub(crate) fn buffer(&self) -> usize {
+        self.limit().min(BUFFER).into()
+    }
+
+    pub(crate) fn all_arguments(&self) -> Table {
+        let arguments = self.arguments.clone();
+        match self.priority {
+            Some(priority) => arguments.with("x-priority", Value::I32(priority)),
+            None => arguments,
+        }
+    }
+}
+
+/// Receives messages from one queue, across lost connections.
+///
+/// Dropping it cancels the consumer; what was received and not taken goes back to the queue. What was taken can still
+/// be settled.
+pub struct Consumer {
+    deliveries: mpsc::Receiver<Delivery>,
+    cancel: CancellationToken,
+    session: Arc<session::Inner>,
+    queue: String,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        deliveries: mpsc::Receiver<Delivery>,
+        cancel: CancellationToken,
+        session: Arc<session::Inner>,
+        queue: String,
+    ) -> Self {
+        Self {
+            deliveries,
+            cancel,
+            session,
+            queue,
+        }
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// The next message; waits through lost connections. `None` only after the consumer was cancelled, or the session
+    /// or the broker handle closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost: one that was not returned yet is returned by the next call.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => None,
+                delivery = self.deliveries.recv() => delivery,
+            }?;
+            // received on a connection that has gone since: the broker delivers it again
+            if !delivery.acker.is_stale() {
+                return Some(delivery);
+            }
+            delivery.acker.forget();
+        }
+    }
+
+    /// Stops receiving: what was received and not taken goes back to the queue; what was taken can still be settled.
+    ///
+    /// Returns when the broker has agreed, or cannot be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// The consumer is cancelled once this was polled; dropping the future only stops waiting.
+    pub async fn cancel(&mut self) {
+        self.cancel.cancel();
+        self.deliveries.close();
+        while let Some(delivery) = self.deliveries.recv().await {
+            drop(delivery);
+        }
+    }
+
+    /// Waits until everything settled so far is written to the broker; see [`Session::flush`](crate::Session::flush).
+    pub async fn flush(&self) -> bool {
+        self.session.flush().await
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("queue", &self.queue)
+            .field("cancelled", &self.cancel.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! One message from a queue, and how to settle it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coney_protocol::property::Properties;
+
+use crate::acks::{Epoch, Settlement};
+use crate::properties;
+
+/// One message from a queue. Dropping it hands it back to the queue.
+#[derive(Debug)]
+#[must_use = "a delivery that is dropped goes back to the queue"]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The exchange it was published to; empty for the default exchange.
+    pub exchange: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// True if it may have been delivered before.
+    pub redelivered: bool,
+    /// Its properties and headers.
+    pub properties: Properties,
+    /// Its body.
+    pub payload: Bytes,
+    /// Settles it.
+    pub acker: Acker,
+}
+
+impl Delivery {
+    pub(crate) fn new(delivery: lapin::message::Delivery, epoch: &Arc<Epoch>) -> Self {
+        Self {
+            acker: Acker::new(delivery.delivery_tag, Arc::clone(epoch)),
+            exchange: delivery.exchange.into(),
+            routing_key: delivery.routing_key.into(),
+            redelivered: delivery.redelivered,
+            properties: properties::from_lapin(&delivery.properties),
+            payload: delivery.data.into(),
+        }
+    }
+
+    /// Takes the settling handle off, to keep it while the contents are consumed: properties, body and handle.
+    pub fn into_parts(self) -> (Properties, Bytes, Acker) {
+        (self.properties, self.payload, self.acker)
+    }
+}
+
+/// Settles one delivery, once.
+///
+/// The methods do not wait: they note the decision, and a task writes it to the broker at once, together with what
+/// else is waiting. [`Consumer::flush`](crate::Consumer::flush) and [`Session::flush`](crate::Session::flush) wait until
+/// it is written. If the connection that brought the delivery is gone, the broker hands the message to somebody else
+/// anyway; settling it then does nothing but count up [`Session::stale_acks`](crate::Session::stale_acks).
+///
+/// Dropping the handle without settling hands the message back to the queue.
+#[must_use = "a delivery whose handle is dropped goes back to the queue"]
+pub struct Acker {
+    tag: u64,
+    epoch: Option<Arc<Epoch>>,
+}
+
+impl Acker {
+    pub(crate) fn new(tag: u64, epoch: Arc<Epoch>) -> Self {
+        Self {
+            tag,
+            epoch: Some(epoch),
+        }
+    }
+
+    /// Says that the message is finished: the broker forgets it.
+    pub fn ack(mut self) {
+        self.settle(Settlement::Ack);
+    }
+
+    /// Hands the message back to the queue, to be delivered again.
+    ///
+    /// Sent as `basic.nack`, which from RabbitMQ 4.3 on does not count towards the queue's delivery limit.
+    pub fn requeue(mut self) {
+        self.settle(Settlement::Requeue);
+    }
+
+    /// Refuses the message for good: the queue's dead-letter exchange gets it, or nobody if it has none.
+    pub fn reject(mut self) {
+        self.settle(Settlement::Reject);
+    }
+
+    /// True if the connection that brought the delivery is gone, so that the broker delivers the message again.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.epoch.as_ref().is_none_or(|epoch| epoch.is_over())
+    }
+
+    /// Drops the handle of a stale delivery, which nobody has seen: nothing to settle, nothing to count.
+    pub(crate) fn forget(mut self) {
+        self.epoch = None;
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        if let Some(epoch) = self.epoch.take() {
+            epoch.settle(self.tag, settlement);
+        }
+    }
+}
+
+impl Drop for Acker {
+    fn drop(&mut self) {
+        self.settle(Settlement::Requeue);
+    }
+}
+
+impl fmt::Debug for Acker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acker")
+            .field("tag", &self.tag)
+            .field("stale", &self.is_stale())
+            .finish()
+    }
+}

@@ -1,0 +1,67 @@
+//! RabbitMQ as coney uses it: connections, declarations, confirmed publishing, consuming.
+//!
+//! This is the layer above `coney-protocol`, which computes *what* is declared and sent, and below the producer and
+//! the worker, which decide *when*. It is the only crate that names lapin and deadpool; neither shows in a signature.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `address`, `tls`, `builder`, `settings` | where the broker is, and how to get there |
+//! | `broker` | [`Broker`]: the cheap handle that everything starts from |
+//! | `socket`, `link`, `pool`, `backoff` | one connection; several; when to try again |
+//! | `declare` | applies a [`Topology`](coney_protocol::topology::Topology) |
+//! | `publisher`, `lane`, `ledger`, `blame` | confirmed publishing: handle, task, returns, who closed the channel |
+//! | `session`, `subscription`, `consumer`, `status` | consuming on a supervised connection |
+//! | `delivery`, `acks` | one message, and settling it |
+//! | `properties` | header tables to and from lapin's |
+//! | `error` | one error per family of operations |
+//!
+//! # Logging
+//!
+//! Everything of this crate is logged with the target `coney::amqp`: lost connections and every attempt to reconnect
+//! at `warn`, never a password or a payload. lapin logs by itself, and logs each message that was unroutable at `warn`
+//! *with its body*: start from a filter such as `info,lapin=off` (every such error is reported by this crate too).
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tls` | `amqps://` with rustls and the certificate authorities of the operating system |
+
+mod acks;
+mod address;
+mod backoff;
+mod blame;
+mod broker;
+mod builder;
+mod consumer;
+mod declare;
+mod delivery;
+mod error;
+mod lane;
+mod ledger;
+mod link;
+mod pool;
+mod properties;
+mod publisher;
+mod server;
+mod session;
+mod settings;
+mod socket;
+mod status;
+mod subscription;
+mod tls;
+
+pub use self::address::Address;
+pub use self::broker::Broker;
+pub use self::builder::BrokerBuilder;
+pub use self::consumer::{Consumer, ConsumerSpec};
+pub use self::delivery::{Acker, Delivery};
+pub use self::error::{
+    ConnectError, ConnectErrorKind, ConsumeError, ConsumeErrorKind, DeclareError, DeclareErrorKind,
+    PublishError, PublishErrorKind, Resource,
+};
+pub use self::publisher::{Publication, Publisher, Receipt};
+pub use self::server::Server;
+pub use self::session::Session;
+pub use self::status::SessionStatus;
+pub use self::tls::Tls;

@@ -1,0 +1,262 @@
+//! The task behind a consumer: consumes, hands deliveries on, and starts over when something breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::ShortString;
+use lapin::{Channel, Consumer};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::acks::Epoch;
+use crate::backoff::Backoff;
+use crate::consumer::ConsumerSpec;
+use crate::declare;
+use crate::delivery::Delivery;
+use crate::error::{ConsumeError, ConsumeErrorKind};
+use crate::link::Link;
+use crate::properties::{self, Unfit};
+use crate::session::Shared;
+
+/// How long the broker may take to agree to the end of a consumer.
+const CANCELLING: Duration = Duration::from_secs(3);
+
+/// Where the first attempt is answered.
+type First = Option<oneshot::Sender<Result<(), ConsumeError>>>;
+
+/// One consumer of one queue.
+pub(crate) struct Subscription {
+    shared: Arc<Shared>,
+    spec: ConsumerSpec,
+    number: u64,
+    deliveries: mpsc::Sender<Delivery>,
+    cancel: CancellationToken,
+    backoff: Backoff,
+}
+
+/// A consumer that receives.
+struct Stream {
+    link: Arc<Link>,
+    channel: Channel,
+    consumer: Consumer,
+    epoch: Arc<Epoch>,
+}
+
+/// Why a consumer does not receive any more.
+enum End {
+    /// It was told to.
+    Cancelled,
+    /// Something broke.
+    Broken(String),
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        spec: ConsumerSpec,
+        number: u64,
+        deliveries: mpsc::Sender<Delivery>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            spec,
+            number,
+            deliveries,
+            cancel,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Consumes until cancelled; ends early if the first attempt fails.
+    pub(crate) async fn run(mut self, first: oneshot::Sender<Result<(), ConsumeError>>) {
+        let mut first = Some(first);
+        self.not_consuming("about to consume");
+        while let Some(reason) = self.attempt(&mut first).await {
+            self.not_consuming(&reason);
+            let wait = self.backoff.next();
+            let _ = timeout(wait, self.cancel.cancelled()).await;
+        }
+        self.shared.board.remove(self.number);
+    }
+
+    /// One attempt, and receiving if it succeeds; returns why to try again, if at all.
+    async fn attempt(&mut self, first: &mut First) -> Option<String> {
+        let opened = tokio::select! {
+            opened = self.open(first.is_some()) => opened,
+            () = self.cancel.cancelled() => return None,
+        };
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => return self.failed(error, first),
+        };
+        self.shared.board.consuming(self.number);
+        self.backoff.reset();
+        if let Some(first) = first.take() {
+            // if nobody waits for the answer, the consumer was dropped, and the token is cancelled
+            let _ = first.send(Ok(()));
+        }
+        match self.receive(stream).await {
+            End::Cancelled => None,
+            End::Broken(reason) => {
+                warn!(target: "coney::amqp", queue = self.spec.queue, reason, "consumer ended: starting over");
+                Some(reason)
+            }
+        }
+    }
+
+    fn failed(&self, error: ConsumeError, first: &mut First) -> Option<String> {
+        if let Some(first) = first.take() {
+            let _ = first.send(Err(error));
+            return None;
+        }
+        let mut reason = error.to_string();
+        if let Some(cause) = std::error::Error::source(&error) {
+            reason = format!("{reason}: {cause}");
+        }
+        let attempt = self.backoff.attempt() + 1;
+        warn!(target: "coney::amqp", queue = self.spec.queue, attempt, reason, "cannot consume: trying again");
+        Some(reason)
+    }
+
+    fn not_consuming(&self, reason: &str) {
+        let reason = format!("queue `{}`: {reason}", self.spec.queue);
+        let attempt = self.backoff.attempt();
+        self.shared
+            .board
+            .not_consuming(self.number, attempt, reason);
+    }
+
+    async fn open(&self, is_first: bool) -> Result<Stream, ConsumeError> {
+        let limit = self.shared.settings.connect_timeout;
+        let link = match is_first {
+            true => self.link_before(Instant::now() + limit).await?,
+            false => self.link().await,
+        };
+        let queue = &self.spec.queue;
+        declare::apply(&link, &self.shared.settings, &self.spec.topology)
+            .await
+            .map_err(|cause| ConsumeError::from_declare(cause, queue))?;
+        match timeout(limit, self.consume(&link)).await {
+            Ok(stream) => stream,
+            Err(_) => Err(ConsumeError::new(ConsumeErrorKind::Timeout, queue)),
+        }
+    }
+
+    /// The connection, as soon as there is one.
+    async fn link(&self) -> Arc<Link> {
+        let mut links = self.shared.link.subscribe();
+        loop {
+            let link = links.borrow_and_update().clone();
+            if let Some(link) = link.filter(|link| link.is_alive()) {
+                return link;
+            }
+            if links.changed().await.is_err() {
+                // the session is going, and the token with it
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn link_before(&self, deadline: Instant) -> Result<Arc<Link>, ConsumeError> {
+        timeout_at(deadline, self.link()).await.map_err(|_| {
+            let trouble = self.shared.board.connection_trouble();
+            let reason = trouble.unwrap_or_else(|| "the connection is not ready".to_owned());
+            ConsumeError::new(ConsumeErrorKind::Connection { reason }, &self.spec.queue)
+        })
+    }
+
+    async fn consume(&self, link: &Arc<Link>) -> Result<Stream, ConsumeError> {
+        let spec = &self.spec;
+        let refused = |cause| ConsumeError::from_lapin(cause, &spec.queue);
+        let unfit = |Unfit(detail)| {
+            ConsumeError::new(ConsumeErrorKind::InvalidName { detail }, &spec.queue)
+        };
+        let queue = properties::short(&spec.queue, "queue").map_err(unfit)?;
+        let tag = properties::short(&spec.tag, "consumer tag").map_err(unfit)?;
+        let arguments = properties::table_to_lapin(&spec.all_arguments()).map_err(unfit)?;
+        let options = BasicConsumeOptions {
+            exclusive: spec.exclusive,
+            ..BasicConsumeOptions::default()
+        };
+        let channel = link.channel().await.map_err(refused)?;
+        // per consumer: RabbitMQ's quorum queues have no other
+        let qos = BasicQosOptions { global: false };
+        channel
+            .basic_qos(spec.limit(), qos)
+            .await
+            .map_err(refused)?;
+        let consumer = channel
+            .basic_consume(queue, tag, options, arguments)
+            .await
+            .map_err(refused)?;
+        let (epoch, writer) = Epoch::start(channel.clone(), link.lost(), &self.shared.stale);
+        self.shared.register(&epoch);
+        self.shared.tasks.spawn(writer);
+        Ok(Stream {
+            link: Arc::clone(link),
+            channel,
+            consumer,
+            epoch,
+        })
+    }
+
+    /// Hands deliveries on until cancelled or something breaks.
+    async fn receive(&self, mut stream: Stream) -> End {
+        loop {
+            let delivery = tokio::select! {
+                delivery = stream.consumer.next() => delivery,
+                () = stream.link.lost() => return stream.over(stream.link.reason()),
+                () = self.cancel.cancelled() => return stream.cancel().await,
+            };
+            let delivery = match delivery {
+                Some(Ok(delivery)) => Delivery::new(delivery, &stream.epoch),
+                Some(Err(error)) => return stream.over(error.to_string()),
+                // the channel lives on, so what was delivered can still be settled
+                None => {
+                    return End::Broken("the broker ended it: was the queue deleted?".to_owned());
+                }
+            };
+            tokio::select! {
+                sent = self.deliveries.send(delivery) => if sent.is_err() {
+                    return stream.cancel().await;
+                },
+                () = stream.link.lost() => return stream.over(stream.link.reason()),
+                () = self.cancel.cancelled() => return stream.cancel().await,
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Notes that the channel is gone.
+    fn over(&self, reason: String) -> End {
+        self.epoch.end();
+        End::Broken(reason)
+    }
+
+    /// Asks the broker for no more, and hands back what has arrived and nobody took.
+    async fn cancel(mut self) -> End {
+        let tag: ShortString = self.consumer.tag();
+        let end = async {
+            let options = BasicCancelOptions::default();
+            self.channel.basic_cancel(tag, options).await?;
+            while let Some(delivery) = self.consumer.next().await {
+                // dropped, and with it handed back
+                drop(Delivery::new(delivery?, &self.epoch));
+            }
+            self.epoch.flush().await;
+            Ok::<_, lapin::Error>(())
+        };
+        match timeout(CANCELLING, end).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(target: "coney::amqp", %error, "consumer not cancelled"),
+            Err(_) => debug!(target: "coney::amqp", "consumer not cancelled in time"),
+        }
+        End::Cancelled
+    }
+}

@@ -1,0 +1,12 @@
+//! What `coney-amqp` promises, over a real RabbitMQ: one module per promise.
+//!
+//! The broker is the one at `CONEY_URL`, its management API the one at `CONEY_MANAGEMENT_URL` (port 15672 of the same
+//! host if that is not set): `cargo xtask rabbitmq up` starts one, `cargo xtask test` sets both.
+
+mod connect;
+mod consume;
+mod declare;
+mod management;
+mod publish;
+mod recover;
+mod support;

@@ -1,0 +1,261 @@
+//! After a lost connection or channel, everything comes back by itself.
+
+use std::time::Duration;
+
+use coney_amqp::{Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
+use tokio::time::Instant;
+
+use super::management::must;
+use super::support::{
+    Proxy, Scratch, broker, classic, consume, next, soon, take, to_queue, until, url,
+};
+
+fn is_ready(status: &SessionStatus) -> bool {
+    *status == SessionStatus::Ready
+}
+
+#[tokio::test]
+async fn a_consumer_comes_back_after_a_cut_and_old_acks_are_counted() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "first"))
+        .await
+        .expect("stored");
+    let held = next(&mut consumer).await;
+    assert!(!held.redelivered);
+    until(&session, is_ready).await;
+    proxy.refuse(true);
+    proxy.cut();
+    let down = until(&session, |status| !is_ready(status)).await;
+    let SessionStatus::Connecting { reason, .. } = down else {
+        panic!("{down:?}");
+    };
+    assert!(!reason.is_empty());
+    assert!(held.acker.is_stale());
+    held.acker.ack();
+    assert_eq!(session.stale_acks(), 1);
+    proxy.refuse(false);
+    let again = next(&mut consumer).await;
+    assert!(again.redelivered);
+    assert_eq!(&*again.payload, b"first");
+    again.acker.ack();
+    until(&session, is_ready).await;
+    assert!(soon("flush", session.flush()).await);
+    assert_eq!(session.stale_acks(), 1);
+}
+
+#[tokio::test]
+async fn what_was_received_but_not_taken_is_not_handed_out_after_a_cut() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    for number in 0..5 {
+        broker
+            .publisher()
+            .publish(to_queue(&queue, number.to_string()))
+            .await
+            .expect("stored");
+    }
+    proxy.cut();
+    until(&session, |status| !is_ready(status)).await;
+    until(&session, is_ready).await;
+    for _ in 0..5 {
+        assert!(next(&mut consumer).await.redelivered);
+    }
+}
+
+#[tokio::test]
+async fn a_publish_outlives_a_cut() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    let mut receipts = Vec::new();
+    for number in 0..3_000 {
+        if number % 1_000 == 500 {
+            proxy.cut();
+        }
+        receipts.push(
+            broker
+                .publisher()
+                .submit(to_queue(&queue, number.to_string()))
+                .await,
+        );
+    }
+    for receipt in receipts {
+        soon("a verdict", receipt).await.expect("stored");
+    }
+    // each of them is there at least once
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 500).await;
+    let mut missing: std::collections::HashSet<u32> = (0..3_000).collect();
+    while !missing.is_empty() {
+        missing.remove(&take(&mut consumer).await.parse().expect("number"));
+    }
+}
+
+#[tokio::test]
+async fn a_publish_without_a_connection_ends_at_its_deadline() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let limit = Duration::from_millis(600);
+    let builder = Broker::builder(&proxy.url()).publish_timeout(limit);
+    let broker = builder.connect().await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "x"))
+        .await
+        .expect("stored");
+    proxy.refuse(true);
+    proxy.cut();
+    let start = Instant::now();
+    let late = soon(
+        "a verdict",
+        broker.publisher().publish(to_queue(&queue, "x")),
+    )
+    .await;
+    let error = late.expect_err("no connection");
+    assert!(
+        matches!(error.kind(), PublishErrorKind::Closed { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_transient() && error.may_have_been_stored());
+    assert!(start.elapsed() < limit * 3, "{:?}", start.elapsed());
+    proxy.refuse(false);
+    soon("recovery", async {
+        while broker
+            .publisher()
+            .publish(to_queue(&queue, "x"))
+            .await
+            .is_err()
+        {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_deleted_under_its_consumer_is_declared_again() {
+    let (broker, scratch) = (broker().await, Scratch::new());
+    let (queue, other) = (scratch.queue("q"), scratch.queue("other"));
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    let mut neighbour = consume(&session, classic(&other), 10).await;
+    broker
+        .publisher()
+        .publish(to_queue(&other, "held"))
+        .await
+        .expect("stored");
+    let held = next(&mut neighbour).await;
+    until(&session, is_ready).await;
+    must("DELETE", &format!("/api/queues/%2f/{queue}"), "");
+    until(&session, |status| !is_ready(status)).await;
+    until(&session, is_ready).await;
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "back"))
+        .await
+        .expect("stored");
+    assert_eq!(take(&mut consumer).await, "back");
+    // the neighbour's channel was left alone
+    assert!(!held.acker.is_stale());
+    held.acker.ack();
+    assert!(soon("flush", session.flush()).await);
+    assert_eq!(session.stale_acks(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_closed_by_the_operator_comes_back() {
+    let scratch = Scratch::new();
+    let program = scratch.name("operated");
+    let broker = Broker::builder(&url())
+        .program(&program)
+        .connect()
+        .await
+        .expect("connect");
+    let queue = scratch.queue("q");
+    let session = broker.session("worker");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    until(&session, is_ready).await;
+    let closed = soon("the connections in the UI", async {
+        loop {
+            let closed = close_connections(&program);
+            if closed >= 2 {
+                return closed;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    assert!(closed.await >= 2);
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "again"))
+        .await
+        .expect("stored");
+    assert_eq!(take(&mut consumer).await, "again");
+}
+
+/// Closes all connections of a program through the management API, once it knows at least two; returns how many.
+fn close_connections(program: &str) -> usize {
+    let (_, connections) = super::management::call("GET", "/api/connections", "");
+    let connections: serde_json::Value = serde_json::from_str(&connections).unwrap_or_default();
+    let ours: Vec<&str> = connections
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|one| {
+            one["client_properties"]["connection_name"]
+                .as_str()
+                .is_some_and(|name| name.contains(program))
+        })
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    if ours.len() >= 2 {
+        for name in &ours {
+            let name = name.replace(' ', "%20").replace('>', "%3E");
+            super::management::call("DELETE", &format!("/api/connections/{name}"), "");
+        }
+    }
+    ours.len()
+}
+
+#[tokio::test]
+async fn dropping_every_handle_ends_every_connection() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    let session = broker.session("test");
+    let consumer = consume(&session, classic(&queue), 10).await;
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "x"))
+        .await
+        .expect("stored");
+    assert!(proxy.open_lines() >= 2);
+    drop((broker, session, consumer));
+    soon("the end of the connections", async {
+        while proxy.open_lines() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_hangs_up_is_a_protocol_error() {
+    let proxy = Proxy::start().await;
+    proxy.refuse(true);
+    let builder = Broker::builder(&proxy.url()).connect_timeout(Duration::from_secs(5));
+    let error = soon("an answer", builder.connect())
+        .await
+        .expect_err("hangs up");
+    assert_eq!(error.kind(), ConnectErrorKind::Protocol, "{error:?}");
+    assert!(error.is_transient());
+}

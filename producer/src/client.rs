@@ -1,0 +1,261 @@
+//! The client: sends calls, and is the way to their results.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
+use coney_protocol::answer::AnswerOk;
+use coney_protocol::call::{DynamicCall, Prepared, Sender};
+use coney_protocol::id::TaskId;
+use coney_protocol::trace::TraceContext;
+use serde_json::Value as Json;
+
+use crate::enqueue::{self, Declared};
+use crate::error::{SendError, SendErrorKind};
+use crate::handle::TaskHandle;
+use crate::replies::{Replies, Ticket};
+use crate::telemetry;
+
+/// The largest body that a client sends unless told otherwise, in bytes: 1 MiB.
+///
+/// RabbitMQ 4 takes 16 MiB at most; large data is better stored elsewhere and sent as a reference.
+pub const DEFAULT_MAX_BODY: usize = 1024 * 1024;
+
+/// Sends calls and awaits their results; cheap to clone.
+///
+/// All clones share the publishing connection, one reply queue and one consumer of it, however many calls are in
+/// flight.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use coney_producer::Client;
+/// use serde_json::json;
+///
+/// let client = Client::connect("amqp://localhost").await?;
+/// let handle = client.call_by_name("billing.charge", json!([42])).queue_named("billing").send(&client).await?;
+/// println!("{}", handle.result().await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    broker: Broker,
+    max_body: usize,
+    origin: String,
+    trace: Option<TraceSource>,
+    declared: Declared,
+    replies: Arc<Replies>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.replies.stop();
+    }
+}
+
+type TraceSource = Box<dyn Fn() -> Option<TraceContext> + Send + Sync>;
+
+/// Settings of a [`Client`].
+pub struct ClientBuilder {
+    broker: Broker,
+    max_body: usize,
+    trace: Option<TraceSource>,
+}
+
+impl Client {
+    /// A client on `broker` with the default settings.
+    #[must_use]
+    pub fn new(broker: &Broker) -> Self {
+        Self::builder(broker).build()
+    }
+
+    /// Connects to the broker at `url`, for programs that only send.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] names what is wrong with the URL, the login, the vhost or the network.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Ok(Self::new(&Broker::connect(url).await?))
+    }
+
+    /// Starts to set up a client on `broker`.
+    #[must_use]
+    pub fn builder(broker: &Broker) -> ClientBuilder {
+        ClientBuilder {
+            broker: broker.clone(),
+            max_body: DEFAULT_MAX_BODY,
+            trace: None,
+        }
+    }
+
+    /// The broker it sends to.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
+    /// The number of calls that wait for a result.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.replies.in_flight()
+    }
+
+    /// A call of a task by its wire name, for programs that learn names at run time.
+    ///
+    /// `arguments` is an array (by position) or an object (by name). Without `.queue_named(..)` it goes to the queue
+    /// `default`.
+    pub fn call_by_name(&self, task: impl Into<String>, arguments: Json) -> DynamicCall {
+        DynamicCall::new(task, arguments)
+    }
+
+    /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
+    pub async fn close(&self) {
+        self.0.replies.close().await;
+    }
+
+    /// Hands a call to the publisher without waiting for the confirm.
+    pub(crate) async fn submit<O, E>(
+        &self,
+        mut call: Prepared<O, E>,
+    ) -> Result<Submitted<O>, SendError> {
+        let task: Arc<str> = call.message.header.task.as_str().into();
+        let queue = call.target.name().to_owned();
+        let fail = |kind| SendError::new(&task, &queue, kind);
+        enqueue::check(&call, self.0.max_body).map_err(fail)?;
+        self.0
+            .declared
+            .ensure(&self.0.broker, &call.target)
+            .await
+            .map_err(|error| fail(SendErrorKind::Declare(error)))?;
+        let header = &mut call.message.header;
+        let ticket = if header.ignore_result == Some(true) {
+            None
+        } else {
+            self.0
+                .replies
+                .start(&self.0.broker)
+                .await
+                .map_err(|error| fail(SendErrorKind::Replies(error)))?;
+            let ticket = self.0.replies.expect(&header.id);
+            Some(ticket.ok_or_else(|| fail(SendErrorKind::DuplicateId(header.id.clone())))?)
+        };
+        let reply_to = ticket.is_some().then(|| self.0.replies.queue());
+        let trace = self.0.trace.as_ref().and_then(|source| source());
+        enqueue::complete(header, &self.0.origin, reply_to, trace);
+        let id = header.id.clone();
+        let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
+        let started = Instant::now();
+        let receipt = self.0.broker.publisher().submit(publication).await;
+        Ok(Submitted {
+            task,
+            id,
+            ticket,
+            answer: call.answer,
+            queue,
+            started,
+            receipt,
+        })
+    }
+}
+
+/// A call on its way to the broker.
+pub(crate) struct Submitted<O> {
+    task: Arc<str>,
+    id: TaskId,
+    ticket: Option<Ticket>,
+    answer: AnswerOk<O>,
+    queue: String,
+    started: Instant,
+    receipt: Receipt,
+}
+
+impl<O> Submitted<O> {
+    /// Waits for the confirm.
+    pub(crate) async fn confirmed<E>(self, client: &Client) -> Result<TaskHandle<O, E>, SendError> {
+        let verdict = self.receipt.await;
+        telemetry::sent(&self.queue, verdict.is_ok(), self.started.elapsed());
+        match verdict {
+            Ok(()) => Ok(TaskHandle::new(
+                self.task,
+                self.id,
+                self.ticket,
+                self.answer,
+            )),
+            Err(error) => {
+                if matches!(error.kind(), PublishErrorKind::Unroutable { .. }) {
+                    client.0.declared.forget(&self.queue);
+                }
+                let kind = SendErrorKind::Publish(error);
+                Err(SendError::new(&self.task, &self.queue, kind))
+            }
+        }
+    }
+}
+
+impl Sender for Client {
+    type Handle<O, E> = TaskHandle<O, E>;
+    type Error = SendError;
+
+    async fn deliver<O: Send + 'static, E: 'static>(
+        &self,
+        call: Prepared<O, E>,
+    ) -> Result<TaskHandle<O, E>, SendError> {
+        self.submit(call).await?.confirmed(self).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("broker", &self.0.broker)
+            .field("reply_queue", &self.0.replies.queue())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// The largest body that is sent, in bytes before compression; [`DEFAULT_MAX_BODY`] unless set.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Where the current span comes from: its trace goes on in the tasks that are sent.
+    ///
+    /// Called for every call that is no child of a running task and has no `traceparent` header of its own.
+    #[must_use]
+    pub fn trace_source(
+        mut self,
+        source: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace = Some(Box::new(source));
+        self
+    }
+
+    /// Makes the client. Nothing is sent or declared yet.
+    #[must_use]
+    pub fn build(self) -> Client {
+        Client(Arc::new(Inner {
+            origin: format!("{}@{}", std::process::id(), self.broker.program()),
+            max_body: self.max_body,
+            trace: self.trace,
+            declared: Declared::default(),
+            replies: Replies::new(),
+            broker: self.broker,
+        }))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("broker", &self.broker)
+            .field("max_body", &self.max_body)
+            .finish_non_exhaustive()
+    }
+}

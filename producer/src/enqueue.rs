@@ -1,0 +1,95 @@
+//! An encoded call becomes a publication: where it goes, what it says about the way back.
+
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+
+use coney_amqp::{Broker, DeclareError, Publication};
+use coney_protocol::call::Prepared;
+use coney_protocol::header::Header;
+use coney_protocol::message::Message;
+use coney_protocol::options::Target;
+use coney_protocol::trace::TraceContext;
+use coney_protocol::wire;
+use tokio::sync::Mutex;
+
+use crate::error::SendErrorKind;
+
+/// Checks what can be checked before anything is sent.
+pub(crate) fn check<O, E>(call: &Prepared<O, E>, max_body: usize) -> Result<(), SendErrorKind> {
+    let size = call.message.body.bytes.len();
+    if size > max_body {
+        return Err(SendErrorKind::TooLarge {
+            size,
+            limit: max_body,
+        });
+    }
+    if call.start.is_some() {
+        return Err(SendErrorKind::Delay);
+    }
+    Ok(())
+}
+
+/// The queues that this client has declared, so that each is declared once.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    names: RwLock<HashSet<String>>,
+    /// Lets one caller declare while the others wait for it.
+    gate: Mutex<()>,
+}
+
+impl Declared {
+    /// Makes sure that the queue is there, as far as its declaration is known.
+    pub(crate) async fn ensure(
+        &self,
+        broker: &Broker,
+        target: &Target,
+    ) -> Result<(), DeclareError> {
+        let Target::Queue(spec) = target else {
+            // only the name is known: a missing queue shows as an unroutable message
+            return Ok(());
+        };
+        if self.knows(&spec.name) {
+            return Ok(());
+        }
+        let _gate = self.gate.lock().await;
+        if !self.knows(&spec.name) {
+            broker.declare(&broker.preset().topology(spec)).await?;
+            self.names_mut().insert(spec.name.to_string());
+        }
+        Ok(())
+    }
+
+    /// Declares the queue again before the next call: a message for it could not be routed.
+    pub(crate) fn forget(&self, queue: &str) {
+        self.names_mut().remove(queue);
+    }
+
+    fn knows(&self, queue: &str) -> bool {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.contains(queue)
+    }
+
+    fn names_mut(&self) -> RwLockWriteGuard<'_, HashSet<String>> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Completes the header with what only the client knows.
+pub(crate) fn complete(
+    header: &mut Header,
+    origin: &str,
+    reply_to: Option<&str>,
+    trace: Option<TraceContext>,
+) {
+    header.origin = Some(origin.to_owned());
+    header.reply_to = reply_to.map(str::to_owned);
+    if let Some(trace) = trace {
+        header.set_trace(trace);
+    }
+}
+
+/// The publication of a message for the queue called `queue`.
+pub(crate) fn publication(broker: &Broker, queue: &str, message: &Message) -> Publication {
+    let (properties, body) = wire::encode(message);
+    Publication::new(broker.preset().route(queue), properties, body)
+}

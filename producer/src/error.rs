@@ -1,0 +1,303 @@
+//! What can go wrong on the way to the broker, and on the way back.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use coney_amqp::{ConsumeError, DeclareError, PublishError};
+use coney_protocol::error::EncodeError;
+use coney_protocol::id::TaskId;
+use coney_protocol::outcome::{ErrorReport, WireError};
+use coney_protocol::reply::{Reply, Status};
+use serde_json::value::RawValue;
+
+/// Why a call was not sent, or may not have been.
+#[derive(Debug, thiserror::Error)]
+#[error("task `{task}` was not sent to queue `{queue}`: {kind}")]
+pub struct SendError {
+    task: String,
+    queue: String,
+    kind: SendErrorKind,
+}
+
+/// What kept a call from being sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendErrorKind {
+    /// The call has no form on the wire.
+    Encode(EncodeError),
+    /// The body is larger than the client sends.
+    TooLarge {
+        /// Size of the body, in bytes.
+        size: usize,
+        /// The client's limit, in bytes.
+        limit: usize,
+    },
+    /// The call has a delay or an ETA, which this version does not have yet.
+    Delay,
+    /// A call with the same id waits for its result already.
+    DuplicateId(TaskId),
+    /// The queue could not be declared, or is not there.
+    Declare(DeclareError),
+    /// The reply queue could not be consumed.
+    Replies(ConsumeError),
+    /// The broker did not confirm the message.
+    Publish(PublishError),
+}
+
+impl SendError {
+    pub(crate) fn new(task: &str, queue: &str, kind: SendErrorKind) -> Self {
+        Self {
+            task: task.to_owned(),
+            queue: queue.to_owned(),
+            kind,
+        }
+    }
+
+    /// What kept the call from being sent.
+    #[must_use]
+    pub fn kind(&self) -> &SendErrorKind {
+        &self.kind
+    }
+
+    /// True if sending it again later may work.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &self.kind {
+            SendErrorKind::Publish(error) => error.is_transient(),
+            SendErrorKind::Declare(error) => error.is_transient(),
+            SendErrorKind::Replies(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// True if the broker may have the message all the same: sending it again may run it twice.
+    #[must_use]
+    pub fn may_have_been_stored(&self) -> bool {
+        matches!(&self.kind, SendErrorKind::Publish(error) if error.may_have_been_stored())
+    }
+}
+
+impl From<EncodeError> for SendError {
+    fn from(error: EncodeError) -> Self {
+        let task = match &error {
+            EncodeError::Argument { task, .. } => task.clone(),
+            _ => String::new(),
+        };
+        Self::new(&task, "", SendErrorKind::Encode(error))
+    }
+}
+
+impl fmt::Display for SendErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => write!(f, "{error}"),
+            Self::TooLarge { size, limit } => write!(
+                f,
+                "its body has {size} bytes, more than the client's limit of {limit}: send a reference to the data, \
+                 or raise `max_body`"
+            ),
+            Self::Delay => f.write_str(
+                "it has a delay or an ETA, which this version cannot wait out in the broker yet: send it without",
+            ),
+            Self::DuplicateId(id) => {
+                write!(f, "a call with the id {id} waits for its result already")
+            }
+            Self::Declare(error) => write!(f, "{error}"),
+            Self::Replies(error) => write!(f, "the reply queue: {error}"),
+            Self::Publish(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// A task that failed, as its worker tells it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskFailed {
+    /// The type of the error, such as `MailError`, or `Panic`.
+    pub kind: String,
+    /// The error's text.
+    pub message: String,
+    /// The texts of its causes, nearest first.
+    pub chain: Vec<String>,
+    /// A longer account for people: causes, or Python's traceback.
+    pub traceback: Option<String>,
+    payload: Option<Box<RawValue>>,
+}
+
+impl TaskFailed {
+    /// The task's own error, if it travelled whole.
+    #[must_use]
+    pub fn downcast<E: WireError>(&self) -> Option<E> {
+        E::decode(self.payload.as_deref()?).ok()
+    }
+}
+
+impl From<ErrorReport> for TaskFailed {
+    fn from(report: ErrorReport) -> Self {
+        Self {
+            kind: report.kind,
+            message: report.message,
+            chain: report.chain,
+            traceback: report.traceback,
+            payload: report.payload,
+        }
+    }
+}
+
+impl fmt::Display for TaskFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for TaskFailed {}
+
+/// Why there is no output: the task failed, or its result did not come.
+///
+/// `E` is the task's own error type; see [`task_error`](ResultError::task_error).
+pub struct ResultError<E> {
+    task: String,
+    id: TaskId,
+    kind: ResultErrorKind,
+    error: PhantomData<fn() -> E>,
+}
+
+/// Why there is no output.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ResultErrorKind {
+    /// The task failed for good.
+    Failed(TaskFailed),
+    /// The task was cancelled, or too late to be started.
+    Revoked {
+        /// What the worker says about it: `revoked`, `expired`, `terminated`.
+        reason: String,
+    },
+    /// The result did not come within the caller's time; the task may still run.
+    Timeout {
+        /// How long the caller waited.
+        after: Duration,
+    },
+    /// The call was sent without a wish for its result.
+    Ignored,
+    /// The client was closed.
+    Closed,
+    /// The output is not of the type that the task declares here.
+    Undecodable(serde_json::Error),
+}
+
+impl<E> ResultError<E> {
+    pub(crate) fn new(task: &str, id: &TaskId, kind: ResultErrorKind) -> Self {
+        Self {
+            task: task.to_owned(),
+            id: id.clone(),
+            kind,
+            error: PhantomData,
+        }
+    }
+
+    /// The error that a final reply tells, which is no success.
+    pub(crate) fn of_reply(task: &str, reply: &Reply) -> Self {
+        let report = reply
+            .report()
+            .unwrap_or_else(|| ErrorReport::new(reply.status.as_str(), reply.result.get()));
+        let kind = match reply.status {
+            Status::Revoked => ResultErrorKind::Revoked {
+                reason: report.message,
+            },
+            _ => ResultErrorKind::Failed(report.into()),
+        };
+        Self::new(task, &reply.task_id, kind)
+    }
+
+    /// Why there is no output.
+    #[must_use]
+    pub fn kind(&self) -> &ResultErrorKind {
+        &self.kind
+    }
+
+    /// The failure, if the task failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<&TaskFailed> {
+        match &self.kind {
+            ResultErrorKind::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The text of the task's error, or of what kept the result away.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match &self.kind {
+            ResultErrorKind::Failed(failure) => failure.message.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The texts of the causes of the task's error, nearest first.
+    #[must_use]
+    pub fn chain(&self) -> &[String] {
+        self.failure().map_or(&[], |failure| &failure.chain)
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn task_id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// The task's own error, if the task failed with one that travelled whole.
+    #[must_use]
+    pub fn task_error(&self) -> Option<E>
+    where
+        E: WireError,
+    {
+        self.failure()?.downcast()
+    }
+}
+
+impl fmt::Display for ResultErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => write!(f, "failed: {failure}"),
+            Self::Revoked { reason } => write!(f, "was revoked ({reason})"),
+            Self::Timeout { after } => write!(
+                f,
+                "has no result after {after:?}: is a worker running that consumes its queue?"
+            ),
+            Self::Ignored => {
+                f.write_str("was sent without a wish for its result (`ignore_result`)")
+            }
+            Self::Closed => f.write_str("has no result: the client was closed"),
+            Self::Undecodable(_) => {
+                f.write_str("returned a value of another type than it declares here")
+            }
+        }
+    }
+}
+
+impl<E> fmt::Display for ResultError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task `{}` ({}) {}", self.task, self.id, self.kind)
+    }
+}
+
+impl<E> fmt::Debug for ResultError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResultError")
+            .field("task", &self.task)
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+impl<E> std::error::Error for ResultError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            ResultErrorKind::Undecodable(source) => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The counters and histograms of the sending side, in one list.
+//!
+//! They go through the [`metrics`] facade and cost next to nothing while no recorder is installed. Labels follow the
+//! OpenTelemetry messaging conventions (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>).
+
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+
+/// Calls sent and confirmed, or not: labels `messaging.destination.name`, `outcome` (`confirmed`, `failed`).
+pub const SENT: &str = "coney_client_sent_total";
+
+/// Seconds from sending to the broker's confirm.
+pub const CONFIRM_SECONDS: &str = "coney_client_confirm_seconds";
+
+/// Replies that arrived: label `outcome` (`delivered`, `unwanted`, `undecodable`).
+pub const REPLIES: &str = "coney_client_replies_total";
+
+/// Describes all of them to the installed recorder.
+pub fn describe() {
+    metrics::describe_counter!(SENT, "Calls sent, by queue and outcome");
+    metrics::describe_histogram!(
+        CONFIRM_SECONDS,
+        metrics::Unit::Seconds,
+        "Time from sending a call to the broker's confirm"
+    );
+    metrics::describe_counter!(REPLIES, "Replies that arrived, by outcome");
+}
+
+pub(crate) fn sent(queue: &str, confirmed: bool, took: Duration) {
+    let outcome = if confirmed { "confirmed" } else { "failed" };
+    counter!(SENT, "messaging.destination.name" => queue.to_owned(), "outcome" => outcome)
+        .increment(1);
+    histogram!(CONFIRM_SECONDS).record(took);
+}
+
+pub(crate) fn reply(outcome: &'static str) {
+    counter!(REPLIES, "outcome" => outcome).increment(1);
+}

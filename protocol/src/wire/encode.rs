@@ -1,0 +1,112 @@
+//! A message to properties and bytes, as Celery's protocol 2 lays them out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::header::{Header, TimeLimit, names};
+use crate::message::Message;
+use crate::property::{Properties, Table, Value};
+use crate::wire::time;
+
+/// The properties, with headers, and the bytes that carry `message` to a worker of coney or of Celery.
+///
+/// The message is persistent. Neither `expiration` nor `message_id` is set: with an expiration the broker would drop a
+/// late message before a worker can answer for it, and a message id belongs to one publish.
+///
+/// A time is cut to microseconds and a time limit rounded to them, which is what Celery's texts and floats can carry.
+#[must_use]
+pub fn encode(message: &Message) -> (Properties, Bytes) {
+    let Message { header, body } = message;
+    let mut headers = headers(header);
+    if let Some(compression) = &body.compression {
+        headers.insert("compression", Value::Text(compression.clone()));
+    }
+    let properties = Properties {
+        content_type: body.content_type.clone(),
+        content_encoding: body.content_encoding.clone(),
+        persistent: true,
+        priority: header.priority,
+        correlation_id: Some(header.correlation()),
+        reply_to: header.reply_to.clone(),
+        expiration: None,
+        message_id: None,
+        timestamp: None,
+        headers,
+    };
+    (properties, body.bytes.clone())
+}
+
+/// The header table.
+///
+/// Only `task` and `id` are always there: a Celery worker indexes the table with these two and asks for all others with
+/// a default (`worker/request.py`, `Context` in `app/task.py`), so an absent header means the same to it as the null or
+/// zero that its own client writes, and an absent `root_id` makes it count the task as its own root.
+fn headers(header: &Header) -> Table {
+    let mut table = Table::with_capacity(8 + header.extra.len());
+    let mut put = |name: &'static str, value: Option<Value>| {
+        if let Some(value) = value {
+            table.insert(name, value);
+        }
+    };
+    put("lang", text(header.lang.as_ref()));
+    put("task", Some(header.task.clone().into()));
+    put("id", Some(header.id.to_string().into()));
+    put("shadow", text(header.shadow.as_ref()));
+    put("eta", header.eta.map(|at| time::format(at).into()));
+    put("expires", header.expires.map(|at| time::format(at).into()));
+    put("group", text(header.group.as_ref()));
+    put("group_index", header.group_index.map(integer));
+    put("retries", count(header.retries));
+    put("timelimit", time_limit(header.time_limit));
+    put("root_id", text(header.root_id.as_ref()));
+    put("parent_id", text(header.parent_id.as_ref()));
+    put("argsrepr", text(header.args_repr.as_ref()));
+    put("kwargsrepr", text(header.kwargs_repr.as_ref()));
+    put("origin", text(header.origin.as_ref()));
+    put("ignore_result", header.ignore_result.map(Value::Bool));
+    put("replaced_task_nesting", count(header.replaced_task_nesting));
+    if !header.stamped_headers.is_empty() {
+        let names = header.stamped_headers.iter().cloned().map(Value::from);
+        put("stamped_headers", Some(Value::List(names.collect())));
+    }
+    if !header.stamps.is_empty() {
+        put("stamps", Some(Value::Table(header.stamps.clone())));
+    }
+    for (name, value) in header.extra.clone() {
+        // a field of the header is the only source of a header of Celery's
+        if !names::CELERY.contains(&&*name) {
+            table.insert(name, value);
+        }
+    }
+    table
+}
+
+fn text(value: Option<&impl ToString>) -> Option<Value> {
+    value.map(|value| value.to_string().into())
+}
+
+/// Celery writes int32 where the number fits and int64 otherwise.
+fn integer(number: i64) -> Value {
+    i32::try_from(number).map_or(Value::I64(number), Value::I32)
+}
+
+fn count(number: u32) -> Option<Value> {
+    (number > 0).then(|| integer(number.into()))
+}
+
+/// `[hard, soft]`, in this order (Celery's Python calls have the other one).
+fn time_limit(limit: TimeLimit) -> Option<Value> {
+    if limit == TimeLimit::default() {
+        return None;
+    }
+    let part = |part: Option<Duration>| part.map_or(Value::Null, seconds);
+    Some(Value::List(vec![part(limit.hard), part(limit.soft)]))
+}
+
+fn seconds(duration: Duration) -> Value {
+    match i32::try_from(duration.as_secs()) {
+        Ok(whole) if duration.subsec_nanos() == 0 => Value::I32(whole),
+        _ => Value::F64(duration.as_secs_f64()),
+    }
+}

@@ -1,0 +1,23 @@
+//! Behaviour over a real RabbitMQ, one module for each promise; see `cargo xtask test`.
+
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "rabbitmq/calls.rs"]
+mod a_call_comes_back;
+#[path = "rabbitmq/mistakes.rs"]
+mod a_mistake_is_a_typed_error;
+#[path = "rabbitmq/context.rs"]
+mod a_task_sees_its_context;
+#[path = "rabbitmq/running.rs"]
+mod a_worker_runs_until_it_is_told_to_stop;
+#[path = "rabbitmq/topology.rs"]
+mod either_side_may_start_first;
+#[path = "rabbitmq/poison.rs"]
+mod nothing_is_acked_away;
+#[path = "rabbitmq/tasks.rs"]
+mod tasks;
+#[path = "rabbitmq/management.rs"]
+mod the_broker_shows_what_is_there;

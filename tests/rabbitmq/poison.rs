@@ -1,0 +1,259 @@
+//! Whatever cannot be run is kept in the dead letters with its reason, its caller is told, and the worker goes on.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use coney::prelude::*;
+use coney::protocol::property::{Properties, Value};
+use coney::protocol::reply::{Reply, Status};
+use coney::protocol::topology;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
+use crate::support::{Vhost, bare, text_header, within};
+use crate::tasks;
+
+/// A worker, a reply queue, and a check that poison is handled and the worker goes on.
+struct Kitchen {
+    vhost: Vhost,
+    _worker: crate::support::RunningWorker,
+    replies: coney::amqp::Consumer,
+}
+
+impl Kitchen {
+    async fn open() -> Self {
+        let vhost = Vhost::new();
+        let worker = vhost
+            .worker(|w| {
+                w.task::<tasks::add>()
+                    .task::<tasks::refuse>()
+                    .max_body(100_000)
+            })
+            .await;
+        let broker = vhost.broker().await;
+        broker
+            .declare(&topology::reply_queue("replies"))
+            .await
+            .expect("declared");
+        let replies = vhost.consumer("replies").await;
+        Self {
+            vhost,
+            _worker: worker,
+            replies,
+        }
+    }
+
+    async fn serve(&self, mut properties: Properties, body: impl Into<Vec<u8>>) {
+        properties.reply_to = Some("replies".to_owned());
+        self.vhost.publish_raw("fast", properties, body).await;
+    }
+
+    async fn expect(&mut self, reason: &str, status: Status, kind: &str) {
+        let (found, letter) = self.vhost.dead_letter("fast").await;
+        assert_eq!(found, reason);
+        assert_eq!(text_header(&letter, "coney-queue").as_deref(), Some("fast"));
+        letter.acker.ack();
+        let reply = within("a reply", self.replies.next())
+            .await
+            .expect("a reply");
+        let told = Reply::decode(&reply.payload).expect("a reply");
+        reply.acker.ack();
+        assert_eq!(told.status, status, "{reason}");
+        assert_eq!(
+            told.report().map(|r| r.kind).as_deref(),
+            Some(kind),
+            "{reason}"
+        );
+        // and the worker is none the worse for it
+        let client = self.vhost.client().await;
+        let sum = tasks::add::call(1, 2).send(&client).await.expect("sent");
+        assert_eq!(sum.result().timeout(secs(10)).await.expect("a sum"), 3);
+    }
+}
+
+const GOOD: &str = r#"[[1, 2], {}, {}]"#;
+
+#[tokio::test]
+async fn an_unknown_task_is_kept() {
+    let mut kitchen = Kitchen::open().await;
+    kitchen.serve(bare("no.such.task", "1"), GOOD).await;
+    kitchen
+        .expect("unknown_task", Status::Failure, "NotRegistered")
+        .await;
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_kept() {
+    let mut kitchen = Kitchen::open().await;
+    for body in [
+        r#"[[1], {}, {}]"#,
+        r#"[["one", "two"], {}, {}]"#,
+        r#"[[1, 2, 3], {}, {}]"#,
+        r#"[[1, 2], {"z": 3}, {}]"#,
+        r#"[[1, 2], {"x": 3}, {}]"#,
+    ] {
+        kitchen.serve(bare("coney.add", "1"), body).await;
+        kitchen
+            .expect("arguments", Status::Failure, "TypeError")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_task_is_kept() {
+    let mut kitchen = Kitchen::open().await;
+    let deep = format!(
+        "[[{}1{}, 2], {{}}, {{}}]",
+        "[".repeat(10_000),
+        "]".repeat(10_000)
+    );
+    for body in [
+        b"".to_vec(),
+        b"{}".to_vec(),
+        b"[[1,2]]".to_vec(),
+        b"\xff\xfe not utf-8".to_vec(),
+        b"[[1, \"\xff\"], {}, {}]".to_vec(),
+    ] {
+        kitchen.serve(bare("coney.add", "1"), body).await;
+        kitchen
+            .expect("decode", Status::Failure, "DecodeError")
+            .await;
+    }
+    kitchen.serve(bare("coney.add", "1"), deep).await;
+    let (reason, letter) = kitchen.vhost.dead_letter("fast").await;
+    assert!(["decode", "arguments"].contains(&&*reason), "{reason}");
+    letter.acker.ack();
+}
+
+#[tokio::test]
+async fn a_message_without_an_id_is_kept() {
+    let mut kitchen = Kitchen::open().await;
+    let mut properties = bare("coney.add", "1");
+    properties.headers.remove("id");
+    properties.correlation_id = Some("c-1".to_owned());
+    kitchen.serve(properties, GOOD).await;
+    kitchen
+        .expect("decode", Status::Failure, "DecodeError")
+        .await;
+}
+
+#[tokio::test]
+async fn a_content_type_that_nobody_reads_is_kept() {
+    let mut kitchen = Kitchen::open().await;
+    let mut pickled = bare("coney.add", "1");
+    pickled.content_type = Some("application/x-python-serialize".into());
+    kitchen.serve(pickled, b"\x80\x04".to_vec()).await;
+    kitchen
+        .expect("content_type", Status::Failure, "DecodeError")
+        .await;
+    let mut exotic = bare("coney.add", "1");
+    exotic.headers.insert("compression", "application/x-brotli");
+    kitchen.serve(exotic, GOOD).await;
+    kitchen
+        .expect("content_type", Status::Failure, "DecodeError")
+        .await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_kept() {
+    let mut kitchen = Kitchen::open().await;
+    let body = format!("[[1, 2], {{\"note\": \"{}\"}}, {{}}]", "x".repeat(200_000));
+    kitchen.serve(bare("coney.add", "1"), body).await;
+    kitchen
+        .expect("too_large", Status::Failure, "DecodeError")
+        .await;
+}
+
+#[tokio::test]
+async fn a_compression_bomb_is_kept_and_not_unpacked() {
+    let mut kitchen = Kitchen::open().await;
+    let mut bomb = ZlibEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..200 {
+        bomb.write_all(&vec![b' '; 1_000_000]).expect("memory");
+    }
+    let mut properties = bare("coney.add", "1");
+    properties
+        .headers
+        .insert("compression", "application/x-gzip");
+    kitchen
+        .serve(properties, bomb.finish().expect("memory"))
+        .await;
+    kitchen
+        .expect("too_large", Status::Failure, "DecodeError")
+        .await;
+}
+
+#[tokio::test]
+async fn a_task_that_is_too_late_is_kept_and_not_run() {
+    let mut kitchen = Kitchen::open().await;
+    let mut late = bare("coney.add", "1");
+    late.headers.insert("expires", "2020-01-01T00:00:00+00:00");
+    kitchen.serve(late, GOOD).await;
+    kitchen
+        .expect("expired", Status::Revoked, "TaskRevokedError")
+        .await;
+}
+
+#[tokio::test]
+async fn a_workflow_that_cannot_go_on_is_kept_whole() {
+    let mut kitchen = Kitchen::open().await;
+    let body = r#"[[1, 2], {}, {"chain": [{"task": "next.step"}]}]"#;
+    kitchen.serve(bare("coney.add", "1"), body).await;
+    kitchen
+        .expect("unsupported", Status::Failure, "Unsupported")
+        .await;
+}
+
+#[tokio::test]
+async fn failed_tasks_are_kept_unless_they_say_otherwise() {
+    let kitchen = Kitchen::open().await;
+    let client = kitchen.vhost.client().await;
+    let calls = [7, 0, 1].map(tasks::refuse::call);
+    for handle in client.send_all(calls).await {
+        let result = handle.expect("sent").result().timeout(secs(10)).await;
+        assert!(result.is_err());
+    }
+    let mut dead = kitchen.vhost.consumer("fast.dead").await;
+    let mut reasons = Vec::new();
+    for _ in 0..2 {
+        let letter = within("a dead letter", dead.next())
+            .await
+            .expect("a letter");
+        let error = text_header(&letter, "coney-error").unwrap_or_default();
+        reasons.push((
+            text_header(&letter, "coney-reason").unwrap_or_default(),
+            error,
+        ));
+        letter.acker.ack();
+    }
+    reasons.sort();
+    let expected = [
+        ("dead", "Refusal: the mailbox is gone"),
+        ("exhausted", "Refusal: try again"),
+    ];
+    assert_eq!(reasons, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    // the third, discarded one, is nowhere
+    let third = tokio::time::timeout(Duration::from_millis(300), dead.next()).await;
+    assert!(third.is_err());
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_the_message_as_it_came() {
+    let kitchen = Kitchen::open().await;
+    let mut properties = bare("no.such.task", "keep-me");
+    properties.headers.insert("tenant", "acme");
+    properties.headers.insert("number", Value::U16(7));
+    let before = SystemTime::now();
+    kitchen.serve(properties, GOOD).await;
+    let (_, letter) = kitchen.vhost.dead_letter("fast").await;
+    let headers = &letter.properties.headers;
+    assert_eq!(letter.payload, GOOD.as_bytes());
+    assert_eq!(headers.get("id").and_then(|v| v.as_str()), Some("keep-me"));
+    assert_eq!(headers.get("tenant").and_then(|v| v.as_str()), Some("acme"));
+    assert_eq!(headers.get("number"), Some(&Value::U16(7)), "types survive");
+    assert!(headers.get("coney-worker").is_some());
+    let died =
+        text_header(&letter, "coney-died-at").and_then(|t| coney::protocol::wire::time::parse(&t));
+    assert!(died.is_some_and(|t| t + secs(1) > before));
+    letter.acker.ack();
+}

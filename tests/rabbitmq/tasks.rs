@@ -1,0 +1,195 @@
+//! The tasks of these tests.
+
+use std::sync::Arc;
+
+use coney::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+#[derive(Queue)]
+#[queue(name = "fast", concurrency = 16)]
+pub struct Fast;
+
+#[derive(Queue)]
+#[queue(name = "slow", concurrency = 2)]
+pub struct Slow;
+
+/// Holds tasks back until the test lets them go, and counts those that started.
+#[derive(Clone)]
+pub struct Gate {
+    pub started: Arc<Semaphore>,
+    pub open: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self {
+            started: Arc::new(Semaphore::new(0)),
+            open: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    pub async fn pass(&self) {
+        self.started.add_permits(1);
+        self.open
+            .acquire()
+            .await
+            .expect("the gate is never destroyed")
+            .forget();
+    }
+
+    /// Waits until so many tasks have started.
+    pub async fn wait_started(&self, tasks: u32) {
+        let started = self.started.acquire_many(tasks);
+        super::support::within("tasks start", started)
+            .await
+            .expect("the gate is never destroyed")
+            .forget();
+    }
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, TaskError, Serialize, Deserialize)]
+pub enum Refusal {
+    #[error("no such user: {0}")]
+    #[discard]
+    NoUser(u64),
+    #[error("the mailbox is gone")]
+    #[dead]
+    Gone,
+    #[error("try again")]
+    Again,
+}
+
+#[task(queue = Fast)]
+pub async fn add(x: i64, y: i64) -> i64 {
+    x + y
+}
+
+#[task(queue = Fast)]
+pub async fn greet(name: String, title: Option<String>) -> String {
+    title.map_or(format!("hello {name}"), |title| {
+        format!("hello {title} {name}")
+    })
+}
+
+#[task(queue = Slow, blocking)]
+pub fn sum_up_to(n: u64) -> u64 {
+    (1..=n).sum()
+}
+
+#[task(queue = Slow, blocking)]
+pub fn blocking_panic() {
+    panic!("out of paper");
+}
+
+#[task(queue = Fast)]
+pub async fn refuse(how: u64) -> Result<(), Refusal> {
+    Err(match how {
+        0 => Refusal::Gone,
+        1 => Refusal::Again,
+        user => Refusal::NoUser(user),
+    })
+}
+
+#[task(queue = Fast)]
+pub async fn any_error(text: String) -> coney::Result<u8> {
+    Ok(text.parse::<u8>()?)
+}
+
+#[task(queue = Fast)]
+pub async fn anyhow_error() -> anyhow::Result<()> {
+    Err(anyhow::anyhow!("inner").context("outer"))
+}
+
+#[task(queue = Fast)]
+pub async fn panics(text: String) -> u8 {
+    panic!("{text}")
+}
+
+#[task(queue = Fast)]
+pub async fn wait_at_gate(State(gate): State<Gate>) -> String {
+    gate.pass().await;
+    "through".to_owned()
+}
+
+#[task(queue = Slow, ignore_result)]
+pub async fn quiet_gate(State(gate): State<Gate>) {
+    gate.pass().await;
+}
+
+#[task(queue = Fast)]
+pub async fn count_to(n: u32, ctx: TaskContext) -> Result<u32, coney::Failure> {
+    for step in 1..=n {
+        ctx.progress(&serde_json::json!({"current": step, "total": n}))
+            .await?;
+    }
+    Ok(n)
+}
+
+#[task(queue = Slow, blocking)]
+pub fn blocking_count_to(n: u32, ctx: TaskContext) -> Result<u32, coney::Failure> {
+    for step in 1..=n {
+        ctx.progress_blocking(&step)?;
+    }
+    Ok(n)
+}
+
+/// What a task sees of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Seen {
+    pub id: String,
+    pub task: String,
+    pub attempt: u32,
+    pub queue: String,
+    pub root_id: String,
+    pub parent_id: Option<String>,
+    pub tenant: Option<String>,
+    pub trace_id: String,
+    pub headers: usize,
+}
+
+#[task(queue = Fast)]
+pub async fn look_around(ctx: TaskContext) -> Seen {
+    Seen {
+        id: ctx.id().to_string(),
+        task: ctx.task().to_owned(),
+        attempt: ctx.attempt(),
+        queue: ctx.queue().to_owned(),
+        root_id: ctx.root_id().to_string(),
+        parent_id: ctx.parent_id().map(ToString::to_string),
+        tenant: ctx
+            .headers()
+            .get("tenant")
+            .and_then(|v| v.as_str())
+            .map(str::to_owned),
+        trace_id: ctx.trace().trace_id(),
+        headers: ctx.headers().len(),
+    }
+}
+
+/// Sends a child that looks around, and returns the child's id and what it saw.
+#[task(queue = Fast)]
+pub async fn send_child(
+    State(client): State<coney::Client>,
+    ctx: TaskContext,
+) -> coney::Result<Seen> {
+    let child = look_around::call().child_of(&ctx).send(&client).await?;
+    Ok(child.result().timeout(secs(10)).await?)
+}
+
+/// Typed values of Celery's JSON.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Typed {
+    pub at: jiff::Timestamp,
+    pub id: uuid::Uuid,
+    pub bytes: Vec<u8>,
+}
+
+#[task(queue = Fast)]
+pub async fn typed(value: Typed) -> Typed {
+    value
+}
+
+/// A task that another program runs.
+#[task(queue = Fast, name = "elsewhere.multiply")]
+pub async fn multiply(x: i64, y: i64) -> i64;

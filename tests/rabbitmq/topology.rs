@@ -1,0 +1,120 @@
+//! Client and worker declare the same things, so that either may start first; who may not declare is told what is missing.
+
+use coney::prelude::*;
+use coney::protocol::topology::Preset;
+use coney::{SendErrorKind, WorkerError};
+
+use crate::support::Vhost;
+use crate::tasks;
+
+#[tokio::test]
+async fn a_task_sent_before_the_first_worker_starts_waits_for_it() {
+    let vhost = Vhost::new();
+    let client = vhost.client().await;
+    let handle = tasks::add::call(2, 2).send(&client).await.expect("sent");
+    let _worker = vhost.worker(|w| w.task::<tasks::add>()).await;
+    assert_eq!(handle.result().timeout(secs(10)).await.expect("a sum"), 4);
+}
+
+#[tokio::test]
+async fn the_celery_preset_carries_tasks_as_well() {
+    let vhost = Vhost::new();
+    let connect = || {
+        Broker::builder(&vhost.url())
+            .preset(Preset::Celery)
+            .connect()
+    };
+    let client = Client::new(&connect().await.expect("connected"));
+    let broker = connect().await.expect("connected");
+    let _worker = crate::support::RunningWorker::start(&broker, |w| w.task::<tasks::add>()).await;
+    let handle = tasks::add::call(2, 2).send(&client).await.expect("sent");
+    assert_eq!(handle.result().timeout(secs(10)).await.expect("a sum"), 4);
+    let queue = vhost.management.get(&format!("queues/{}/fast", vhost.name));
+    assert_eq!(
+        (&queue["durable"], &queue["arguments"]),
+        (&true.into(), &serde_json::json!({}))
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_declare_is_told_what_is_missing() {
+    let vhost = Vhost::new();
+    let verify = || Broker::builder(&vhost.url()).declare(false).connect();
+    let broker = verify().await.expect("connected");
+    let client = Client::new(&broker);
+    let error = tasks::add::call(1, 1)
+        .send(&client)
+        .await
+        .expect_err("no queue");
+    assert!(matches!(error.kind(), SendErrorKind::Declare(_)), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("coney.dead") || text.contains("fast"),
+        "names what is missing: {text}"
+    );
+    let worker = Worker::builder(&broker)
+        .task::<tasks::add>()
+        .build()
+        .expect("a good set-up");
+    let error = worker
+        .run_until(std::future::pending())
+        .await
+        .expect_err("no queue");
+    assert!(
+        matches!(error, WorkerError::Consume { ref queue, .. } if queue == "fast"),
+        "{error}"
+    );
+    // once somebody has declared it, the same program works
+    let _worker = vhost.worker(|w| w.task::<tasks::add>()).await;
+    let broker = verify().await.expect("connected");
+    let client = Client::new(&broker);
+    let quiet = tasks::add::call(1, 1)
+        .ignore_result(true)
+        .send(&client)
+        .await;
+    assert!(quiet.is_ok(), "{quiet:?}");
+}
+
+#[tokio::test]
+async fn a_queue_declared_differently_is_named() {
+    let vhost = Vhost::new();
+    let other = serde_json::json!({"durable": true, "arguments": {"x-queue-type": "quorum"}});
+    vhost
+        .management
+        .request("PUT", &format!("queues/{}/fast", vhost.name), &other);
+    let broker = vhost.broker().await;
+    let worker = Worker::builder(&broker)
+        .task::<tasks::add>()
+        .build()
+        .expect("a good set-up");
+    let error = worker
+        .run_until(std::future::pending())
+        .await
+        .expect_err("declared differently");
+    let source = std::error::Error::source(&error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    assert!(
+        source.contains("fast") && source.contains("x-"),
+        "{error}: {source}"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_declared_again() {
+    let vhost = Vhost::new();
+    let client = vhost.client().await;
+    drop(
+        tasks::multiply::call(1, 1)
+            .send(&client)
+            .await
+            .expect("sent"),
+    );
+    vhost
+        .management
+        .delete(&format!("queues/{}/fast", vhost.name));
+    let lost = tasks::multiply::call(1, 1).send(&client).await;
+    assert!(lost.is_err(), "there is no queue for it");
+    let next = tasks::multiply::call(1, 1).send(&client).await;
+    assert!(next.is_ok(), "{next:?}");
+}

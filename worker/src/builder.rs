@@ -1,0 +1,271 @@
+//! The set-up of a worker, checked once: raw settings in, a [`Worker`] without open questions out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coney_amqp::Broker;
+use coney_protocol::inject::States;
+use coney_protocol::spec::{Queue, QueueSpec};
+use coney_protocol::task::Run;
+use coney_protocol::wire::Limits;
+
+use crate::error::{BuildError, BuildProblem};
+use crate::handler::Handler;
+use crate::registry::{Registry, Tasks};
+use crate::shutdown::DEFAULT_GRACE;
+use crate::worker::{QueuePlan, Worker};
+
+/// How many tasks of a queue one worker runs at once unless told otherwise.
+pub const DEFAULT_CONCURRENCY: u32 = 16;
+
+/// What the environment variables that set a queue's concurrency start with; the queue's name follows in capitals, with
+/// `_` for everything but letters and digits.
+pub const CONCURRENCY_VARIABLE: &str = "CONEY_CONCURRENCY_";
+
+/// The set-up of a [`Worker`].
+///
+/// ```no_run
+/// # use coney_amqp::Broker;
+/// # use coney_worker::{Tasks, Worker, shutdown_signal};
+/// # #[derive(Clone)] struct Db;
+/// # async fn example(my_tasks: Tasks) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let broker = Broker::connect("amqp://localhost").await?;
+/// let worker = Worker::builder(&broker).state(Db).tasks(my_tasks).build()?;
+/// worker.run_until(shutdown_signal()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WorkerBuilder {
+    broker: Broker,
+    name: Option<String>,
+    states: States,
+    state_names: Vec<&'static str>,
+    tasks: Vec<Handler>,
+    queues: Vec<QueueSpec>,
+    limits: Limits,
+    grace: Duration,
+    problems: Vec<BuildProblem>,
+}
+
+impl WorkerBuilder {
+    pub(crate) fn new(broker: &Broker) -> Self {
+        Self {
+            broker: broker.clone(),
+            name: None,
+            states: States::default(),
+            state_names: Vec::new(),
+            tasks: Vec::new(),
+            queues: Vec::new(),
+            limits: Limits::default(),
+            grace: DEFAULT_GRACE,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The name in logs, dead letters and the management UI; `<program>@<host>` unless set.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Shares a value with all tasks, which take it as `State<T>`; a second one of the same type replaces the first.
+    #[must_use]
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        if self.states.insert(value) {
+            self.state_names.push(std::any::type_name::<T>());
+        }
+        self
+    }
+
+    /// Adds the tasks of other crates, or all that are linked: see `coney::tasks!` and `coney::registered()`.
+    #[must_use]
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        let (handlers, problems) = tasks.into_parts();
+        self.tasks.extend(handlers);
+        self.problems.extend(problems);
+        self
+    }
+
+    /// Adds one task by its type.
+    #[must_use]
+    pub fn task<T: Run>(mut self) -> Self {
+        self.tasks.push(Handler::of::<T>());
+        self
+    }
+
+    /// Consumes this queue, and only those that are named this way; without any, those of all its tasks.
+    #[must_use]
+    pub fn queue<Q: Queue>(self) -> Self {
+        self.queue_spec(Q::SPEC)
+    }
+
+    /// Consumes a queue with other options than its type's: `.queue_spec(Emails::SPEC.concurrency(4))`.
+    #[must_use]
+    pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
+        self.queues.push(spec);
+        self
+    }
+
+    /// The largest body that is read, in bytes after decompression; larger messages become dead letters.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.limits = Limits::default().body(bytes);
+        self
+    }
+
+    /// How long running tasks may go on after the signal to stop; 25 seconds unless set.
+    #[must_use]
+    pub fn grace(mut self, period: Duration) -> Self {
+        self.grace = period;
+        self
+    }
+
+    /// Checks the set-up and makes the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] with every [`BuildProblem`] at once: no tasks, missing state, a name used twice, a concurrency
+    /// of 0 or one that is no number.
+    pub fn build(mut self) -> Result<Worker, BuildError> {
+        let mut problems = std::mem::take(&mut self.problems);
+        let registry = Registry::new(std::mem::take(&mut self.tasks), &mut problems);
+        let handlers = registry.sorted();
+        if handlers.is_empty() && problems.is_empty() {
+            problems.push(BuildProblem::NoTasks);
+        }
+        for handler in &handlers {
+            let requirements = handler.requirements();
+            problems.extend(requirements.missing_in(&self.states).map(|state| {
+                BuildProblem::MissingState {
+                    task: handler.spec().name,
+                    state,
+                }
+            }));
+        }
+        let wanted = if self.queues.is_empty() {
+            handlers.iter().map(|h| h.queue().clone()).collect()
+        } else {
+            std::mem::take(&mut self.queues)
+        };
+        let queues = plan(
+            wanted,
+            |variable| std::env::var(variable).ok(),
+            &mut problems,
+        );
+        BuildError::of(problems)?;
+        Ok(Worker::new(crate::worker::Parts {
+            name: self.name.unwrap_or_else(|| default_name(&self.broker)),
+            broker: self.broker,
+            states: Arc::new(self.states),
+            state_names: self.state_names,
+            registry: Arc::new(registry),
+            queues,
+            limits: self.limits,
+            grace: self.grace,
+        }))
+    }
+}
+
+fn default_name(broker: &Broker) -> String {
+    let host = gethostname::gethostname();
+    format!("{}@{}", broker.program(), host.to_string_lossy())
+}
+
+/// One plan for each queue, sorted by name.
+fn plan(
+    specs: Vec<QueueSpec>,
+    environment: impl Fn(&str) -> Option<String>,
+    problems: &mut Vec<BuildProblem>,
+) -> Vec<QueuePlan> {
+    let mut by_name: BTreeMap<String, QueueSpec> = BTreeMap::new();
+    for spec in specs {
+        let name = spec.name.to_string();
+        if by_name.get(&name).is_some_and(|known| *known != spec) {
+            problems.push(BuildProblem::ConflictingQueue { name: name.clone() });
+        }
+        by_name.insert(name, spec);
+    }
+    by_name
+        .into_values()
+        .map(|spec| {
+            let variable = concurrency_variable(&spec.name);
+            let concurrency = match environment(&variable) {
+                None => spec.concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+                Some(value) => parse_concurrency(&value).unwrap_or_else(|| {
+                    problems.push(BuildProblem::Environment { variable, value });
+                    DEFAULT_CONCURRENCY
+                }),
+            };
+            if concurrency == 0 {
+                let queue = spec.name.to_string();
+                problems.push(BuildProblem::NoSlots { queue });
+            }
+            QueuePlan::new(spec, concurrency)
+        })
+        .collect()
+}
+
+fn parse_concurrency(value: &str) -> Option<u32> {
+    let number: u16 = value.trim().parse().ok()?;
+    (number > 0).then(|| number.into())
+}
+
+fn concurrency_variable(queue: &str) -> String {
+    let name = queue.chars().map(|c| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' => c.to_ascii_uppercase(),
+        _ => '_',
+    });
+    CONCURRENCY_VARIABLE.chars().chain(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(spec: QueueSpec, variable: Option<&str>) -> (QueuePlan, Vec<BuildProblem>) {
+        let mut problems = Vec::new();
+        let environment = |name: &str| {
+            assert_eq!(name, "CONEY_CONCURRENCY_E_MAILS_2");
+            variable.map(str::to_owned)
+        };
+        let mut plans = plan(vec![spec], environment, &mut problems);
+        (plans.remove(0), problems)
+    }
+
+    #[test]
+    fn the_environment_overrides_the_concurrency_of_a_queue() {
+        let spec = QueueSpec::new("e-mails.2").concurrency(4);
+        assert_eq!(planned(spec.clone(), None).0.concurrency, 4);
+        assert_eq!(planned(spec.clone(), Some("64")).0.concurrency, 64);
+        for wrong in ["", "many", "0", "-1", "70000"] {
+            let (_, problems) = planned(spec.clone(), Some(wrong));
+            assert!(
+                matches!(&problems[..], [BuildProblem::Environment { .. }]),
+                "{wrong}: {problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_worker_holds_what_it_runs_and_a_little_more() {
+        let (plan, _) = planned(QueueSpec::new("e-mails.2").concurrency(10), None);
+        assert!(plan.prefetch > 10);
+        let (plan, _) = planned(QueueSpec::new("e-mails.2").prefetch(1), None);
+        assert_eq!(plan.prefetch, 1);
+    }
+
+    #[test]
+    fn two_types_of_one_queue_have_to_agree() {
+        let mut problems = Vec::new();
+        let specs = vec![QueueSpec::new("q"), QueueSpec::new("q").prefetch(3)];
+        let plans = plan(specs, |_| None, &mut problems);
+        assert_eq!(plans.len(), 1);
+        assert!(matches!(
+            &problems[..],
+            [BuildProblem::ConflictingQueue { .. }]
+        ));
+    }
+}

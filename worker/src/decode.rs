@@ -1,0 +1,185 @@
+//! Stage two: a delivery becomes a job that can run, or poison that never will.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use coney_protocol::codec::body::RawCall;
+use coney_protocol::context::{CancellationToken, Inner, TaskContext};
+use coney_protocol::dead::Reason;
+use coney_protocol::error::DecodeError;
+use coney_protocol::header::{Header, is_reserved};
+use coney_protocol::inject::States;
+use coney_protocol::message::Message;
+use coney_protocol::outcome::ErrorReport;
+use coney_protocol::property::{Properties, Table};
+use coney_protocol::trace::TraceContext;
+use coney_protocol::wire::{self, Limits, Undecoded};
+
+use crate::handler::{Attempt, Handler};
+use crate::registry::Registry;
+use crate::settle::{Letter, ReplyAddress};
+use crate::uplink::ReplyLine;
+
+/// A message that can run: everything but the run itself is decided.
+pub(crate) struct Job {
+    pub(crate) message: Message,
+    pub(crate) handler: Handler,
+    pub(crate) context: TaskContext,
+    pub(crate) attempt: Attempt,
+}
+
+/// A message that cannot run here: it goes to the dead letters with the reason.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    pub(crate) reason: Reason,
+    pub(crate) report: ErrorReport,
+    pub(crate) letter: Letter,
+    /// Where a caller waits, if one does, and under which id.
+    pub(crate) reply: Option<ReplyAddress>,
+}
+
+/// What the stage knows of the worker and the queue.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    pub(crate) queue: String,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) states: Arc<States>,
+    pub(crate) limits: Limits,
+    pub(crate) replies: Arc<ReplyLine>,
+}
+
+impl Decoder {
+    pub(crate) fn decode(
+        &self,
+        properties: Properties,
+        payload: Bytes,
+        cancellation: CancellationToken,
+        now: SystemTime,
+    ) -> Result<Job, Box<Poison>> {
+        let message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
+        match self.prepare(&message, cancellation, now) {
+            Ok((handler, context, attempt)) => Ok(Job {
+                message,
+                handler,
+                context,
+                attempt,
+            }),
+            Err(refused) => Err(Box::new(Poison {
+                reason: refused.reason,
+                report: refused.report,
+                reply: ReplyAddress::of(&message.header),
+                letter: Letter::of(&message),
+            })),
+        }
+    }
+
+    fn prepare(
+        &self,
+        message: &Message,
+        cancellation: CancellationToken,
+        now: SystemTime,
+    ) -> Result<(Handler, TaskContext, Attempt), Box<Refused>> {
+        let header = &message.header;
+        if header.expires.is_some_and(|expires| expires <= now) {
+            return Err(Refused::new(Reason::Expired, expired()));
+        }
+        let handler = self
+            .registry
+            .get(&header.task)
+            .ok_or_else(|| Refused::new(Reason::UnknownTask, unknown(&header.task)))?;
+        let plain = message
+            .body
+            .plain(&self.limits)
+            .map_err(|e| Refused::undecodable(&e))?;
+        let call = RawCall::cut(&plain).map_err(|e| Refused::undecodable(&e))?;
+        if !call.embed.is_empty() {
+            return Err(Refused::new(Reason::Unsupported, unsupported()));
+        }
+        let context = self.context(header, cancellation);
+        let attempt = handler.start(&call, &context).map_err(|error| {
+            let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
+            let cause = std::error::Error::source(&error);
+            Refused::new(Reason::Arguments, report.caused_by(cause))
+        })?;
+        Ok((handler.clone(), context, attempt))
+    }
+
+    fn context(&self, header: &Header, cancellation: CancellationToken) -> TaskContext {
+        let trace = header
+            .trace()
+            .map_or_else(TraceContext::start, |t| t.child());
+        let mut parts = Inner::new(header.task.clone(), header.id.clone());
+        parts.attempt = header.attempt();
+        parts.queue.clone_from(&self.queue);
+        parts.root_id = header.root().clone();
+        parts.parent_id.clone_from(&header.parent_id);
+        parts.trace = trace;
+        parts.headers = own_headers(&header.extra);
+        parts.cancellation = cancellation;
+        parts.states = Arc::clone(&self.states);
+        parts.uplink =
+            ReplyAddress::of(header).map(|address| self.replies.clone().to(address) as Arc<_>);
+        TaskContext::new(parts)
+    }
+}
+
+/// The caller's own headers: those that neither coney nor the broker wrote.
+fn own_headers(extra: &Table) -> Table {
+    extra
+        .iter()
+        .filter(|(name, _)| !is_reserved(name))
+        .map(|(name, value)| (name.to_owned().into(), value.clone()))
+        .collect()
+}
+
+/// Why a message is refused, and what its caller is told.
+struct Refused {
+    reason: Reason,
+    report: ErrorReport,
+}
+
+impl Refused {
+    fn new(reason: Reason, report: ErrorReport) -> Box<Self> {
+        Box::new(Self { reason, report })
+    }
+
+    fn undecodable(error: &DecodeError) -> Box<Self> {
+        let reason = match error {
+            DecodeError::TooLarge { .. } => Reason::TooLarge,
+            DecodeError::ContentType { .. } | DecodeError::Compression { .. } => {
+                Reason::ContentType
+            }
+            _ => Reason::Decode,
+        };
+        Self::new(reason, ErrorReport::of(error))
+    }
+}
+
+fn poison_of(undecoded: Box<Undecoded>) -> Box<Poison> {
+    let refused = Refused::undecodable(&undecoded.error);
+    Box::new(Poison {
+        reason: refused.reason,
+        report: refused.report,
+        reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
+        letter: Letter::new(undecoded.properties, undecoded.body),
+    })
+}
+
+/// What Celery answers for a task that it does not know, so that its clients raise what they expect.
+fn unknown(task: &str) -> ErrorReport {
+    ErrorReport::new("NotRegistered", task).module("celery.exceptions")
+}
+
+/// What Celery answers for a task that was too late.
+fn expired() -> ErrorReport {
+    ErrorReport::new("TaskRevokedError", "expired").module("celery.exceptions")
+}
+
+/// Running the task and dropping what shall follow would lose work in silence.
+fn unsupported() -> ErrorReport {
+    ErrorReport::new(
+        "Unsupported",
+        "the message embeds further steps (chain, links or chord), which this worker cannot send on yet",
+    )
+}

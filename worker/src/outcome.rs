@@ -1,0 +1,32 @@
+//! What an attempt came to.
+
+use coney_protocol::outcome::{ErrorReport, Next};
+use serde_json::value::RawValue;
+
+/// What an attempt came to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The task returned a value, encoded here.
+    Success(Box<RawValue>),
+    /// The task failed, panicked, or returned what cannot be encoded.
+    Failed {
+        /// What the error says happens next.
+        next: Next,
+        /// What the caller is told.
+        report: ErrorReport,
+    },
+    /// The worker shuts down and stopped the attempt.
+    Aborted,
+}
+
+impl Outcome {
+    /// A panic with this message: retried like any other failure.
+    #[must_use]
+    pub fn panicked(message: &str) -> Self {
+        Self::Failed {
+            next: Next::Retry,
+            report: ErrorReport::new("Panic", message),
+        }
+    }
+}

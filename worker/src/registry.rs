@@ -1,0 +1,89 @@
+//! The tasks that a worker knows, by name.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::error::BuildProblem;
+use crate::handler::Handler;
+
+/// The tasks of one or more crates, as `coney::tasks![..]` and `coney::registered()` give them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    handlers: Vec<Handler>,
+    problems: Vec<BuildProblem>,
+}
+
+impl Tasks {
+    /// All of `handlers`.
+    pub fn all(handlers: impl IntoIterator<Item = Handler>) -> Self {
+        Self {
+            handlers: handlers.into_iter().collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Those of `handlers` that are defined in one of `crates`; a crate without any is a problem of the build.
+    pub fn of_crates(handlers: impl IntoIterator<Item = Handler>, crates: &[&str]) -> Self {
+        let mut tasks = Self::all(handlers);
+        tasks.handlers.retain(|handler| {
+            let home = crate_of(handler);
+            crates.contains(&home)
+        });
+        tasks.problems = crates
+            .iter()
+            .filter(|name| !tasks.handlers.iter().any(|h| crate_of(h) == **name))
+            .map(|name| BuildProblem::EmptyCrate {
+                name: (*name).to_owned(),
+            })
+            .collect();
+        tasks
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Handler>, Vec<BuildProblem>) {
+        (self.handlers, self.problems)
+    }
+}
+
+fn crate_of(handler: &Handler) -> &'static str {
+    let module = handler.spec().module;
+    module.split("::").next().unwrap_or(module)
+}
+
+/// Handlers by the wire name of their task.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(HashMap<&'static str, Handler>);
+
+impl Registry {
+    /// Sorts handlers by name; the same task may be named twice, two tasks of one name may not.
+    pub(crate) fn new(handlers: Vec<Handler>, problems: &mut Vec<BuildProblem>) -> Self {
+        let mut by_name = HashMap::with_capacity(handlers.len());
+        for handler in handlers {
+            match by_name.entry(handler.spec().name) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(handler);
+                }
+                Entry::Occupied(known) => {
+                    let first: &Handler = known.get();
+                    if first.spec().module != handler.spec().module {
+                        problems.push(BuildProblem::DuplicateTask {
+                            name: handler.spec().name,
+                            modules: [first.spec().module, handler.spec().module],
+                        });
+                    }
+                }
+            }
+        }
+        Self(by_name)
+    }
+
+    pub(crate) fn get(&self, task: &str) -> Option<&Handler> {
+        self.0.get(task)
+    }
+
+    /// All handlers, sorted by name.
+    pub(crate) fn sorted(&self) -> Vec<&Handler> {
+        let mut handlers: Vec<_> = self.0.values().collect();
+        handlers.sort_by_key(|handler| handler.spec().name);
+        handlers
+    }
+}

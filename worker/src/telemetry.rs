@@ -1,0 +1,95 @@
+//! The spans, counters and histograms of the running side, in one list.
+//!
+//! Names and fields follow the OpenTelemetry messaging conventions
+//! (<https://opentelemetry.io/docs/specs/semconv/messaging/>); counters go through the [`metrics`] facade and cost next
+//! to nothing while no recorder is installed. No payload is logged.
+//!
+//! | span | fields |
+//! |---|---|
+//! | `task` | `messaging.system`, `messaging.operation.type`, `messaging.destination.name`, `messaging.message.conversation_id` (the task's id), `coney.task`, `coney.attempt`, `trace_id`, `span_id` |
+
+use std::time::Duration;
+
+use coney_protocol::context::TaskContext;
+use coney_protocol::dead::Reason;
+use metrics::{counter, gauge, histogram};
+use tracing::Span;
+
+/// Attempts that ended: labels `messaging.destination.name`, `coney.task`, `outcome`.
+pub const TASKS: &str = "coney_worker_tasks_total";
+
+/// Seconds that an attempt ran: labels `messaging.destination.name`, `coney.task`.
+pub const TASK_SECONDS: &str = "coney_worker_task_seconds";
+
+/// Attempts that run now: label `messaging.destination.name`.
+pub const RUNNING: &str = "coney_worker_running";
+
+/// Messages moved to the dead letters: labels `messaging.destination.name`, `reason`.
+pub const DEAD_LETTERS: &str = "coney_worker_dead_letters_total";
+
+/// Deliveries returned to the queue because what follows from them could not be published.
+pub const UNSETTLED: &str = "coney_worker_unsettled_total";
+
+/// Describes all of them to the installed recorder.
+pub fn describe() {
+    metrics::describe_counter!(TASKS, "Attempts that ended, by queue, task and outcome");
+    metrics::describe_histogram!(
+        TASK_SECONDS,
+        metrics::Unit::Seconds,
+        "Time that an attempt ran"
+    );
+    metrics::describe_gauge!(RUNNING, "Attempts that run now, by queue");
+    metrics::describe_counter!(DEAD_LETTERS, "Messages moved to the dead letters");
+    metrics::describe_counter!(
+        UNSETTLED,
+        "Deliveries returned because what follows from them could not be published"
+    );
+}
+
+/// The span of one attempt.
+pub(crate) fn span(ctx: &TaskContext) -> Span {
+    tracing::info_span!(
+        target: "coney::task",
+        "task",
+        "messaging.system" = "rabbitmq",
+        "messaging.operation.type" = "process",
+        "messaging.destination.name" = ctx.queue(),
+        "messaging.message.conversation_id" = %ctx.id(),
+        "coney.task" = ctx.task(),
+        "coney.attempt" = ctx.attempt(),
+        trace_id = ctx.trace().trace_id(),
+        span_id = ctx.trace().span_id(),
+    )
+}
+
+/// Counts an attempt as running until it is dropped.
+pub(crate) struct Running(metrics::Gauge);
+
+impl Running {
+    pub(crate) fn on(queue: &str) -> Self {
+        let running = gauge!(RUNNING, "messaging.destination.name" => queue.to_owned());
+        running.increment(1.0);
+        Self(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+pub(crate) fn ended(queue: &str, task: &'static str, outcome: &'static str, took: Duration) {
+    counter!(TASKS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task, "outcome" => outcome)
+        .increment(1);
+    histogram!(TASK_SECONDS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task).record(took);
+}
+
+pub(crate) fn dead_letter(queue: &str, reason: Reason) {
+    counter!(DEAD_LETTERS, "messaging.destination.name" => queue.to_owned(), "reason" => reason.as_str())
+        .increment(1);
+}
+
+pub(crate) fn unsettled() {
+    counter!(UNSETTLED).increment(1);
+}

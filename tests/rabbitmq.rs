@@ -1,6 +1,10 @@
 //! Behaviour over a real RabbitMQ, one module for each promise; see `cargo xtask test`.
 
 #![allow(unreachable_pub, reason = "modules of one test binary")]
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "set-ups read alike, with one task or with several"
+)]
 
 #[path = "support/mod.rs"]
 mod support;

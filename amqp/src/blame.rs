@@ -1,7 +1,7 @@
 //! Which of the messages on their way made the broker close the channel.
 
 use crate::error::{BrokerReply, PublishError, PublishErrorKind, mentions_exchange, oversized};
-use crate::lane::Job;
+use crate::job::Job;
 
 /// True if the broker's text points at this message.
 ///

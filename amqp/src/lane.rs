@@ -1,39 +1,26 @@
-//! Confirmed publishing: the task that owns a confirm channel.
+//! Confirmed publishing: the task behind the handle.
 //!
 //! It keeps a window of messages on their way and settles each as soon as its fate is certain (`ledger` says when),
 //! rather than in batches: a queue that cannot confirm for the moment then holds up nobody but its own messages.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::backoff::Backoff;
 use crate::blame;
-use crate::error::{BrokerReply, ConnectError, PublishError, PublishErrorKind};
-use crate::ledger::{Answer, Ledger, Resolved, Verdict};
-use crate::link::Link;
+use crate::error::{BrokerReply, PublishErrorKind};
+use crate::job::Job;
 use crate::pool::Pool;
 use crate::settings::Settings;
-
-/// How many messages may be on their way.
-const WINDOW: usize = 512;
-
-/// How many bytes may be on their way; one larger message is let through alone. lapin copies them.
-const WINDOW_BYTES: usize = 16 * 1024 * 1024;
+use crate::window::{Group, WINDOW, Window};
 
 /// How many messages may wait behind the window, while there is no connection for example.
 const WAITING: usize = 1024;
@@ -41,61 +28,8 @@ const WAITING: usize = 1024;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
-/// One message, with everything checked and converted.
-pub(crate) struct Job {
-    pub(crate) exchange: ShortString,
-    pub(crate) routing_key: ShortString,
-    pub(crate) properties: BasicProperties,
-    pub(crate) header_frame: usize,
-    pub(crate) payload: Bytes,
-    pub(crate) mandatory: bool,
-    pub(crate) id: String,
-    pub(crate) deadline: Instant,
-    pub(crate) answer: oneshot::Sender<Result<(), PublishError>>,
-}
-
-impl Job {
-    fn answer(self, result: Result<(), PublishError>) {
-        // nobody listening is fine: the receipt was dropped
-        let _ = self.answer.send(result);
-    }
-
-    fn fail(self, kind: PublishErrorKind) {
-        self.answer(Err(PublishError::new(kind)));
-    }
-
-    fn settle(self, verdict: Verdict) {
-        let (exchange, routing_key) = (self.exchange.to_string(), self.routing_key.to_string());
-        match verdict {
-            Verdict::Stored => self.answer(Ok(())),
-            Verdict::Unroutable => self.fail(PublishErrorKind::Unroutable {
-                exchange,
-                routing_key,
-            }),
-            Verdict::Rejected => self.fail(PublishErrorKind::Rejected {
-                exchange,
-                routing_key,
-            }),
-        }
-    }
-}
-
-type Confirm = BoxFuture<'static, (u64, Result<Confirmation, lapin::Error>)>;
-
-/// An open channel, and what is on its way on it.
-struct Open {
-    link: Arc<Link>,
-    channel: Channel,
-    confirms: FuturesUnordered<Confirm>,
-    ledger: Ledger,
-    /// By number; a message whose caller got tired of waiting is not here any more, but still in the ledger.
-    jobs: BTreeMap<u64, Job>,
-    bytes: usize,
-    /// Messages on their way that nobody waits for any more.
-    abandoned: usize,
-    /// When the broker last confirmed anything.
-    heard: Instant,
-}
+/// A channel being opened.
+type Opening = BoxFuture<'static, Result<Window, String>>;
 
 /// The task that owns a confirm channel.
 pub(crate) struct Lane {
@@ -105,8 +39,8 @@ pub(crate) struct Lane {
     stop: CancellationToken,
     /// To be published next, in this order.
     waiting: VecDeque<Job>,
-    open: Option<Open>,
-    opening: Option<BoxFuture<'static, Result<Open, OpenError>>>,
+    window: Option<Window>,
+    opening: Option<Opening>,
     backoff: Backoff,
     /// True if the next attempt to open a channel has to wait.
     pause: bool,
@@ -114,13 +48,6 @@ pub(crate) struct Lane {
     trouble: String,
     /// How many messages are to be published one at a time, because one of them closes the channel.
     suspects: usize,
-}
-
-/// Why there is no channel.
-enum OpenError {
-    Connect(ConnectError),
-    Channel(lapin::Error),
-    Timeout,
 }
 
 impl Lane {
@@ -136,7 +63,7 @@ impl Lane {
             queue,
             stop,
             waiting: VecDeque::new(),
-            open: None,
+            window: None,
             opening: None,
             backoff: Backoff::default(),
             pause: false,
@@ -153,53 +80,47 @@ impl Lane {
             self.publish_waiting();
             self.start_opening();
             let idle = self.is_idle();
-            let lost = lost(&self.open);
-            if idle && self.queue.is_closed() && self.queue.is_empty() {
+            let ended = self.queue.is_closed() && self.queue.is_empty();
+            if idle && ended {
                 break;
             }
+            let takes = !ended && self.waiting.len() < WAITING;
+            let lost = lost(self.window.as_ref());
             tokio::select! {
-                job = self.queue.recv(), if self.waiting.len() < WAITING => self.accept(job),
-                group = group(&mut self.open) => self.confirmed(group),
+                job = self.queue.recv(), if takes => self.waiting.extend(job),
+                group = confirms(self.window.as_mut()) => self.confirmed(group),
                 () = lost => self.connection_lost(),
-                opened = opened(&mut self.opening) => self.opened(opened),
+                opened = opened(self.opening.as_mut()) => self.opened(opened),
                 _ = tick.tick(), if !idle => self.expire(),
                 () = self.stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
         }
-        if let Some(open) = self.open.take() {
-            let _ = timeout(TICK * 20, open.channel.close(200, "goodbye".into())).await;
-        }
-    }
-
-    fn accept(&mut self, job: Option<Job>) {
-        match job {
-            Some(job) => self.waiting.push_back(job),
-            // every publisher is gone
-            None => self.queue.close(),
+        if let Some(window) = self.window {
+            window.close().await;
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.open.as_ref().is_none_or(|open| open.jobs.is_empty())
+        self.waiting.is_empty() && self.window.as_ref().is_none_or(Window::is_idle)
     }
 
     /// Publishes as much of what waits as the window lets through.
     fn publish_waiting(&mut self) {
         let limit = if self.suspects > 0 { 1 } else { WINDOW };
-        let Some(open) = &mut self.open else { return };
-        while let Some(job) = self.waiting.front() {
-            if !open.has_room(job, limit) {
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        while let Some(job) = self.waiting.pop_front() {
+            if !window.has_room(&job, limit) {
+                self.waiting.push_front(job);
                 break;
             }
-            let Some(job) = self.waiting.pop_front() else {
-                break;
-            };
-            open.publish(job);
+            window.publish(job);
         }
     }
 
     fn start_opening(&mut self) {
-        if self.open.is_some() || self.opening.is_some() || self.waiting.is_empty() {
+        if self.window.is_some() || self.opening.is_some() || self.waiting.is_empty() {
             return;
         }
         let wait = match std::mem::take(&mut self.pause) {
@@ -209,40 +130,32 @@ impl Lane {
         let (pool, limit) = (self.pool.clone(), self.settings.connect_timeout);
         self.opening = Some(Box::pin(async move {
             sleep(wait).await;
-            Open::on(pool, limit).await
+            Window::open(pool, limit).await
         }));
     }
 
-    fn opened(&mut self, opened: Result<Open, OpenError>) {
+    fn opened(&mut self, opened: Result<Window, String>) {
         self.opening = None;
         match opened {
-            Ok(open) => self.open = Some(open),
-            Err(error) => {
-                self.trouble = match error {
-                    OpenError::Connect(error) => error.to_string(),
-                    OpenError::Channel(error) => error.to_string(),
-                    OpenError::Timeout => "the broker did not open a channel in time".to_owned(),
-                };
+            Ok(window) => self.window = Some(window),
+            Err(reason) => {
                 self.pause = true;
-                let (reason, attempt) = (&self.trouble, self.backoff.attempt() + 1);
+                let attempt = self.backoff.attempt() + 1;
                 warn!(target: "coney::amqp", reason, attempt, "cannot publish: reconnecting");
+                self.trouble = reason;
             }
         }
     }
 
     /// Answers the callers whose message is settled by a group of confirms.
     fn confirmed(&mut self, group: Group) {
-        let Some(open) = &mut self.open else { return };
+        let Some(window) = &mut self.window else {
+            return;
+        };
         if !group.resolved.is_empty() {
-            open.heard = Instant::now();
             self.backoff.reset();
         }
-        for (number, verdict) in open.ledger.resolved(&group.resolved) {
-            let Some(job) = open.jobs.remove(&number) else {
-                open.abandoned -= 1;
-                continue;
-            };
-            open.bytes -= job.payload.len();
+        for (job, verdict) in window.settle(&group.resolved) {
             self.suspects = self.suspects.saturating_sub(1);
             job.settle(verdict);
         }
@@ -253,16 +166,18 @@ impl Lane {
 
     /// Finds out whether one message is at fault, and has everything else published again.
     fn channel_failed(&mut self, error: &lapin::Error) {
-        let Some(open) = self.open.take() else { return };
-        let alone = open.jobs.len() == 1 && open.abandoned == 0;
-        let jobs: Vec<_> = open.jobs.into_values().collect();
+        let Some(window) = self.window.take() else {
+            return;
+        };
         if !error.is_amqp_soft_error() {
-            open.link.cut(&error.to_string());
+            window.link().cut(&error.to_string());
             self.pause = true;
         }
+        let (alone, reason) = (window.has_one(), window.link().reason());
+        let jobs = window.into_jobs();
         let Some(reply) = BrokerReply::of(error).filter(|reply| !is_general(reply)) else {
-            let (reason, count) = (open.link.reason(), jobs.len());
-            warn!(target: "coney::amqp", %reason, unconfirmed = count, "publishing channel lost");
+            let unconfirmed = jobs.len();
+            warn!(target: "coney::amqp", reason, unconfirmed, "publishing channel lost");
             return self.retry(jobs, reason);
         };
         let (guilty, innocent): (Vec<_>, Vec<_>) = jobs
@@ -281,22 +196,22 @@ impl Lane {
     }
 
     fn connection_lost(&mut self) {
-        let Some(mut open) = self.open.take() else {
+        let Some(window) = &mut self.window else {
             return;
         };
+        let reason = window.link().reason();
         // what was confirmed before the end counts
-        let group = open.drain(None);
-        let reason = open.link.reason();
-        self.open = Some(open);
+        let resolved = window.last_words().resolved;
         self.confirmed(Group {
+            resolved,
             error: None,
-            ..group
         });
-        let jobs = self.open.take().map(|open| open.jobs).unwrap_or_default();
-        let count = jobs.len();
-        warn!(target: "coney::amqp", %reason, unconfirmed = count, "publishing connection lost");
+        let jobs = self.window.take().map(Window::into_jobs);
+        let jobs = jobs.unwrap_or_default();
+        let unconfirmed = jobs.len();
+        warn!(target: "coney::amqp", reason, unconfirmed, "publishing connection lost");
         self.pause = true;
-        self.retry(jobs.into_values().collect(), reason);
+        self.retry(jobs, reason);
     }
 
     /// Puts messages back in front, with the ids they have.
@@ -310,28 +225,21 @@ impl Lane {
     /// Answers the callers whose time is up.
     fn expire(&mut self) {
         let now = Instant::now();
-        let blocked = self.open.as_ref().and_then(|open| open.link.blocked());
-        let late = |job: &Job| job.deadline <= now;
-        let mut expired: Vec<Job> = Vec::new();
-        if self.waiting.iter().any(late) {
-            let (done, keep) = self.waiting.drain(..).partition(late);
-            self.waiting = keep;
-            let done: VecDeque<Job> = done;
-            expired.extend(done);
+        let mut expired = Vec::new();
+        if let Some(window) = &mut self.window {
+            expired.extend(window.take_expired(now));
         }
-        if let Some(open) = &mut self.open {
-            expired.extend(open.take_expired(now));
+        if self.waiting.iter().any(|job| job.deadline <= now) {
+            let waiting = std::mem::take(&mut self.waiting);
+            let (late, early): (VecDeque<_>, _) =
+                waiting.into_iter().partition(|job| job.deadline <= now);
+            self.waiting = early;
+            expired.extend(late);
         }
         if expired.is_empty() {
             return;
         }
-        let kind = match (blocked, &self.open) {
-            (Some(reason), _) => PublishErrorKind::Blocked { reason },
-            (None, Some(_)) => PublishErrorKind::TimedOut,
-            (None, None) => PublishErrorKind::Closed {
-                reason: self.trouble.clone(),
-            },
-        };
+        let kind = self.why_late();
         for job in expired {
             self.suspects = self.suspects.saturating_sub(1);
             job.fail(kind.clone());
@@ -339,178 +247,37 @@ impl Lane {
         self.give_up_mute_connection(now);
     }
 
+    fn why_late(&self) -> PublishErrorKind {
+        match &self.window {
+            None => PublishErrorKind::Closed {
+                reason: self.trouble.clone(),
+            },
+            Some(window) => match window.link().blocked() {
+                Some(reason) => PublishErrorKind::Blocked { reason },
+                None => PublishErrorKind::TimedOut,
+            },
+        }
+    }
+
     /// Replaces a connection on which nothing is confirmed any more, and a channel clogged by messages that never are.
     ///
     /// A blocked connection is neither: a new one would be blocked as well.
     fn give_up_mute_connection(&mut self, now: Instant) {
-        let Some(open) = &self.open else { return };
-        if open.link.blocked().is_some() {
+        let Some(window) = self
+            .window
+            .take_if(|window| window.link().blocked().is_none())
+        else {
+            return;
+        };
+        if window.is_mute(self.settings.publish_timeout, now) {
+            window.link().cut("the broker confirms nothing");
+        } else if !window.is_clogged() {
+            self.window = Some(window);
             return;
         }
-        let mute = now.duration_since(open.heard) >= self.settings.publish_timeout;
-        let clogged = open.abandoned > WINDOW / 2;
-        if mute {
-            open.link.cut("the broker confirms nothing");
-        } else if clogged {
-            let jobs = self.open.take().map(|open| open.jobs).unwrap_or_default();
-            let reason = "most messages on the channel were never confirmed".to_owned();
-            warn!(target: "coney::amqp", %reason, "replacing the publishing channel");
-            self.retry(jobs.into_values().collect(), reason);
-        }
-    }
-}
-
-impl Open {
-    async fn on(pool: Pool, limit: Duration) -> Result<Self, OpenError> {
-        let link = pool.link().await.map_err(OpenError::Connect)?;
-        let channel = async {
-            let channel = link.channel().await?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
-            Ok(channel)
-        };
-        let channel = match timeout(limit, channel).await {
-            Ok(channel) => channel.map_err(OpenError::Channel)?,
-            Err(_) => {
-                link.cut("the broker did not open a channel in time");
-                return Err(OpenError::Timeout);
-            }
-        };
-        Ok(Self {
-            link,
-            channel,
-            confirms: FuturesUnordered::new(),
-            ledger: Ledger::default(),
-            jobs: BTreeMap::new(),
-            bytes: 0,
-            abandoned: 0,
-            heard: Instant::now(),
-        })
-    }
-
-    fn has_room(&self, job: &Job, limit: usize) -> bool {
-        let bytes = self.bytes + job.payload.len();
-        self.jobs.len() < limit
-            && self.jobs.len() + self.abandoned < WINDOW
-            && (bytes <= WINDOW_BYTES || self.jobs.is_empty())
-            // returns are told apart by id: the same one twice has to wait for the first
-            && !self.ledger.contains(&job.id)
-    }
-
-    fn publish(&mut self, job: Job) {
-        // larger ones would close the connection (501 FRAME_ERROR), and everybody else's messages with it
-        let limit = self.link.frame_max();
-        if job.header_frame > limit {
-            let size = job.header_frame;
-            let detail = format!("headers of {size} bytes, at most {limit} fit in a frame");
-            return job.fail(PublishErrorKind::TooLarge { detail });
-        }
-        if self.jobs.is_empty() {
-            // the time before did not count as silence
-            self.heard = Instant::now();
-        }
-        let number = self.ledger.published(&job.id);
-        let confirm = confirm(self.channel.clone(), number, &job);
-        let mut confirm: Confirm = Box::pin(confirm);
-        // the first poll puts the frames in lapin's queue, so the order is ours; a channel that is gone answers at once
-        let first = confirm
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        self.confirms.push(match first {
-            Poll::Ready(done) => Box::pin(std::future::ready(done)),
-            Poll::Pending => confirm,
-        });
-        self.bytes += job.payload.len();
-        self.jobs.insert(number, job);
-    }
-
-    /// Takes a confirm and all others that are ready.
-    ///
-    /// lapin's I/O thread resolves confirms one after the other and wakes each at once, and the ready queue of
-    /// `FuturesUnordered` is first in, first out: when a confirm is seen, those that resolved before it are in the
-    /// queue. So what is taken until the queue is empty holds everything that resolved before any of it, which the
-    /// ledger relies on.
-    fn drain(&mut self, first: Option<(u64, Result<Confirmation, lapin::Error>)>) -> Group {
-        let mut group = Group::default();
-        let mut next = first;
-        loop {
-            match next {
-                Some((number, Ok(confirmation))) => {
-                    group.resolved.push(resolved(number, confirmation));
-                }
-                Some((_, Err(error))) => {
-                    group.error.get_or_insert(error);
-                }
-                None => {}
-            }
-            next = match self.confirms.next().now_or_never() {
-                Some(Some(done)) => Some(done),
-                Some(None) | None => return group,
-            };
-        }
-    }
-
-    fn take_expired(&mut self, now: Instant) -> Vec<Job> {
-        let late: Vec<u64> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.deadline <= now)
-            .map(|(number, _)| *number)
-            .collect();
-        let jobs: Vec<Job> = late
-            .iter()
-            .filter_map(|number| self.jobs.remove(number))
-            .collect();
-        for job in &jobs {
-            self.bytes -= job.payload.len();
-        }
-        self.abandoned += jobs.len();
-        jobs
-    }
-}
-
-/// What was confirmed together.
-#[derive(Default)]
-struct Group {
-    resolved: Vec<Resolved>,
-    error: Option<lapin::Error>,
-}
-
-/// Publishes, and waits for the confirm.
-fn confirm(
-    channel: Channel,
-    number: u64,
-    job: &Job,
-) -> impl Future<Output = (u64, Result<Confirmation, lapin::Error>)> + Send + use<> {
-    let options = BasicPublishOptions {
-        mandatory: job.mandatory,
-        immediate: false,
-    };
-    let (exchange, routing_key) = (job.exchange.clone(), job.routing_key.clone());
-    let (payload, properties) = (job.payload.clone(), job.properties.clone());
-    async move {
-        let written = channel.basic_publish(exchange, routing_key, options, &payload, properties);
-        match written.await {
-            Ok(confirm) => (number, confirm.await),
-            Err(error) => (number, Err(error)),
-        }
-    }
-}
-
-fn resolved(number: u64, confirmation: Confirmation) -> Resolved {
-    let answer = match confirmation.is_nack() {
-        true => Answer::Nack,
-        false => Answer::Ack,
-    };
-    let returned = confirmation.take_message().map(|message| {
-        let id = message.delivery.properties.message_id().as_ref();
-        id.map(ToString::to_string).unwrap_or_default()
-    });
-    Resolved {
-        number,
-        answer,
-        returned,
+        let reason = "messages on the channel were never confirmed".to_owned();
+        warn!(target: "coney::amqp", reason, "replacing the publishing channel");
+        self.retry(window.into_jobs(), reason);
     }
 }
 
@@ -520,32 +287,25 @@ fn is_general(reply: &BrokerReply<'_>) -> bool {
 }
 
 /// Resolves with the next confirms, never without a channel.
-async fn group(open: &mut Option<Open>) -> Group {
-    if let Some(open) = open
-        && let Some(first) = open.confirms.next().await
-    {
-        return open.drain(Some(first));
+async fn confirms(window: Option<&mut Window>) -> Group {
+    match window {
+        Some(window) => window.next().await,
+        None => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 /// Resolves when the connection is lost, never without one.
-fn lost(open: &Option<Open>) -> impl Future<Output = ()> + use<> {
-    let lost = open.as_ref().map(|open| open.link.lost());
-    async move {
-        match lost {
-            Some(lost) => lost.await,
-            None => std::future::pending().await,
-        }
+fn lost(window: Option<&Window>) -> impl Future<Output = ()> + use<> {
+    match window {
+        Some(window) => window.link().lost().left_future(),
+        None => std::future::pending().right_future(),
     }
 }
 
 /// Resolves when a channel was opened or could not be, never without an attempt.
-async fn opened(
-    opening: &mut Option<BoxFuture<'static, Result<Open, OpenError>>>,
-) -> Result<Open, OpenError> {
+async fn opened(opening: Option<&mut Opening>) -> Result<Window, String> {
     match opening {
-        Some(opening) => Pin::new(opening).await,
+        Some(opening) => opening.await,
         None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@
 //! one, must have been seen.
 //!
 //! Confirms are reported in groups, and a group holds everything that had resolved when its last member was seen
-//! (see `lane::drain` for why that can be had). So whatever is in a later group resolved later, and:
+//! (see `Window::drain` for why that can be had). So whatever is in a later group resolved later, and:
 //!
 //! * A confirm that resolves **without** a return found lapin's queue empty: whatever had come back before, its own
 //!   return included, went to a confirm that resolved before, hence to this group or an earlier one.

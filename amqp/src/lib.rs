@@ -9,7 +9,8 @@
 //! | `broker` | [`Broker`]: the cheap handle that everything starts from |
 //! | `socket`, `link`, `pool`, `backoff` | one connection; several; when to try again |
 //! | `declare` | applies a [`Topology`](coney_protocol::topology::Topology) |
-//! | `publisher`, `lane`, `ledger`, `blame` | confirmed publishing: handle, task, returns, who closed the channel |
+//! | `publisher`, `job`, `lane`, `window` | confirmed publishing: the handle, one message, the task, its channel |
+//! | `ledger`, `blame` | which message was unroutable; which one closed the channel |
 //! | `session`, `subscription`, `consumer`, `status` | consuming on a supervised connection |
 //! | `delivery`, `acks` | one message, and settling it |
 //! | `properties` | header tables to and from lapin's |
@@ -37,6 +38,7 @@ mod consumer;
 mod declare;
 mod delivery;
 mod error;
+mod job;
 mod lane;
 mod ledger;
 mod link;
@@ -50,6 +52,7 @@ mod socket;
 mod status;
 mod subscription;
 mod tls;
+mod window;
 
 pub use self::address::Address;
 pub use self::broker::Broker;

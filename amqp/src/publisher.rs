@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::broker::Core;
 use crate::error::{PublishError, PublishErrorKind};
-use crate::lane::{Job, Lane};
+use crate::job::Job;
+use crate::lane::Lane;
 use crate::properties::{self, Unfit};
 
 /// How many publications may wait for a publishing task; those that it holds already are not counted.

@@ -66,8 +66,10 @@ pub(crate) struct Shared {
     pub(crate) stale: Arc<AtomicU64>,
     /// The connection, while there is one.
     pub(crate) link: watch::Sender<Option<Arc<Link>>>,
-    /// Consumers, and what writes their settlements.
-    pub(crate) tasks: TaskTracker,
+    /// Consumers.
+    pub(crate) consumers: TaskTracker,
+    /// What writes settlements, for as long as there is a connection to write to.
+    pub(crate) writers: TaskTracker,
     epochs: Mutex<Vec<Weak<Epoch>>>,
 }
 
@@ -81,7 +83,8 @@ impl Session {
             board: Board::default(),
             stale: Arc::default(),
             link: watch::Sender::new(None),
-            tasks: TaskTracker::new(),
+            consumers: TaskTracker::new(),
+            writers: core.tasks.clone(),
             epochs: Mutex::default(),
         };
         let inner = Inner {
@@ -119,7 +122,7 @@ impl Session {
         let number = self.inner.consumers.fetch_add(1, Ordering::Relaxed);
         let subscription =
             Subscription::new(Arc::clone(shared), spec, number, sender, cancel.clone());
-        shared.tasks.spawn(subscription.run(first));
+        shared.consumers.spawn(subscription.run(first));
         let consumer = Consumer::new(deliveries, cancel, Arc::clone(&self.inner), queue.clone());
         answer.await.unwrap_or_else(|_| Err(closed()))?;
         Ok(consumer)
@@ -233,8 +236,8 @@ async fn supervise(shared: Arc<Shared>, tasks: TaskTracker) {
         shared.board.disconnected(attempt, reason);
         let _ = timeout(wait, shared.stop.cancelled()).await;
     }
-    shared.tasks.close();
-    let _ = timeout(ENDING, shared.tasks.wait()).await;
+    shared.consumers.close();
+    let _ = timeout(ENDING, shared.consumers.wait()).await;
     shared.board.close();
 }
 
@@ -246,8 +249,9 @@ async fn connected(shared: &Shared, link: &Arc<Link>) -> String {
         () = link.lost() => {}
         () = shared.stop.cancelled() => {
             // consumers hand back what nobody took before the connection goes
-            shared.tasks.close();
-            let _ = timeout(ENDING, shared.tasks.wait()).await;
+            shared.consumers.close();
+            let _ = timeout(ENDING, shared.consumers.wait()).await;
+            shared.flush().await;
             link.close().await;
         }
     }

@@ -196,7 +196,7 @@ impl Subscription {
             .map_err(refused)?;
         let (epoch, writer) = Epoch::start(channel.clone(), link.lost(), &self.shared.stale);
         self.shared.register(&epoch);
-        self.shared.tasks.spawn(writer);
+        self.shared.writers.spawn(writer);
         Ok(Stream {
             link: Arc::clone(link),
             channel,

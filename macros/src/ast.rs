@@ -3,7 +3,9 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, FnArg, LitStr, Pat, PatType, PathArguments, Signature, Token, Type, Visibility};
+use syn::{
+    Attribute, FnArg, LitStr, Pat, PatType, PathArguments, Signature, Token, Type, Visibility,
+};
 
 /// A function with a body, or the contract of one that runs elsewhere.
 pub(crate) struct TaskFn {

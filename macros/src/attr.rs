@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{LitBool, LitInt, LitStr, Path, Token, Type};
@@ -184,7 +184,11 @@ impl Backoff {
         syn::parenthesized!(content in input);
         let content: TokenStream = content.parse()?;
         let waits = |input: ParseStream<'_>| input.parse_terminated(parse_text, Token![,]);
-        let waits: Vec<LitStr> = waits.parse2(content).map_err(|_| wrong())?.into_iter().collect();
+        let waits: Vec<LitStr> = waits
+            .parse2(content)
+            .map_err(|_| wrong())?
+            .into_iter()
+            .collect();
         match (kind.to_string().as_str(), &waits[..]) {
             ("exponential", [first, cap]) => {
                 let (first, cap) = growing(first, cap)?;
@@ -256,6 +260,5 @@ impl Ack {
 
 /// The path of the facade, unless `crate = ..` says otherwise.
 pub(crate) fn default_facade() -> Path {
-    let coney = Ident::new("coney", Span::call_site());
-    syn::parse_quote!(::#coney)
+    syn::parse_quote!(::coney)
 }

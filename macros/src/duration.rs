@@ -18,25 +18,31 @@ pub(crate) enum Zero {
 
 /// Reads a duration such as `"30s"` or `"1h 30m"`.
 pub(crate) fn parse(literal: &LitStr, zero: Zero) -> syn::Result<Duration> {
-    read(literal.value().trim(), zero)
-        .map_err(|problem| syn::Error::new(literal.span(), problem))
+    read(literal.value().trim(), zero).map_err(|problem| syn::Error::new(literal.span(), problem))
 }
 
 fn read(text: &str, zero: Zero) -> Result<Duration, String> {
     if text.is_empty() {
         return Err(format!("a duration cannot be empty: {EXAMPLES}"));
     }
-    if text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'_')) {
-        return Err(format!("`{text}` has no unit: did you mean \"{text}s\"? {EXAMPLES}"));
+    if text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'_'))
+    {
+        return Err(format!(
+            "`{text}` has no unit: did you mean \"{text}s\"? {EXAMPLES}"
+        ));
     }
     let Ok(duration) = SpanParser::new().parse_duration(text) else {
         return Err(why_not(text));
     };
     match Duration::try_from(duration) {
-        Err(_) => Err(format!("`{text}` is in the past: a duration counts from now on")),
-        Ok(Duration::ZERO) if zero == Zero::Refused => {
-            Err(format!("`{text}` is no time at all: a duration above zero is needed here"))
-        }
+        Err(_) => Err(format!(
+            "`{text}` is in the past: a duration counts from now on"
+        )),
+        Ok(Duration::ZERO) if zero == Zero::Refused => Err(format!(
+            "`{text}` is no time at all: a duration above zero is needed here"
+        )),
         Ok(duration) => Ok(duration),
     }
 }

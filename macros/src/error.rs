@@ -26,7 +26,10 @@ enum Next {
 enum Wait {
     Text(Duration),
     /// A field, and what follows it in the attribute.
-    Field { member: Member, rest: TokenStream },
+    Field {
+        member: Member,
+        rest: TokenStream,
+    },
 }
 
 const MARKS: [&str; 4] = ["retry", "discard", "dead", "defer"];
@@ -45,7 +48,10 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
         Data::Enum(data) => {
             for attr in marks(&input.attrs) {
                 let mark = attr.path().to_token_stream();
-                problems.at(attr, format!("`{name}` is an enum: put `#[{mark}]` on its variants"));
+                problems.at(
+                    attr,
+                    format!("`{name}` is an enum: put `#[{mark}]` on its variants"),
+                );
             }
             let arms = data.variants.iter().map(|variant| {
                 let ident = &variant.ident;
@@ -56,7 +62,10 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
             arms.collect()
         }
         Data::Union(data) => {
-            problems.at(data.union_token, "the error of a task is an enum or a struct");
+            problems.at(
+                data.union_token,
+                "the error of a task is an enum or a struct",
+            );
             return problems.to_compile_errors();
         }
     };
@@ -72,7 +81,10 @@ fn marks(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
 
 fn read_facade(attrs: &[Attribute], problems: &mut Problems) -> Option<Path> {
     let mut path = None;
-    for attr in attrs.iter().filter(|attr| attr.path().is_ident("task_error")) {
+    for attr in attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("task_error"))
+    {
         let Meta::List(list) = &attr.meta else {
             problems.at(attr, "write `#[task_error(crate = ::my_coney)]`");
             continue;
@@ -81,7 +93,13 @@ fn read_facade(attrs: &[Attribute], problems: &mut Problems) -> Option<Path> {
             path = Some(facade(name, input)?);
             Ok(())
         };
-        list::parse(list.tokens.clone(), "`#[task_error]`", &["crate"], problems, take);
+        list::parse(
+            list.tokens.clone(),
+            "`#[task_error]`",
+            &["crate"],
+            problems,
+            take,
+        );
     }
     path
 }
@@ -90,20 +108,28 @@ fn read_facade(attrs: &[Attribute], problems: &mut Problems) -> Option<Path> {
 fn read(attrs: &[Attribute], fields: &Fields, place: &str, problems: &mut Problems) -> Next {
     for attr in fields.iter().flat_map(|field| marks(&field.attrs)) {
         let mark = attr.path().to_token_stream();
-        problems.at(attr, format!("`#[{mark}]` goes on {place}, not on its field"));
+        problems.at(
+            attr,
+            format!("`#[{mark}]` goes on {place}, not on its field"),
+        );
     }
     let mut marks = marks(attrs);
     let Some(first) = marks.next() else {
         return Next::Retry;
     };
     for other in marks {
-        let (one, two) = (first.path().to_token_stream(), other.path().to_token_stream());
+        let (one, two) = (
+            first.path().to_token_stream(),
+            other.path().to_token_stream(),
+        );
         problems.at(
             other,
             format!("{place} is marked `#[{one}]` and `#[{two}]`: one of them happens next"),
         );
     }
-    problems.keep(read_mark(first, fields, place)).unwrap_or(Next::Retry)
+    problems
+        .keep(read_mark(first, fields, place))
+        .unwrap_or(Next::Retry)
 }
 
 fn read_mark(attr: &Attribute, fields: &Fields, place: &str) -> syn::Result<Next> {
@@ -135,7 +161,8 @@ fn read_mark(attr: &Attribute, fields: &Fields, place: &str) -> syn::Result<Next
     }
 }
 
-const DEFER: &str = "say when it comes back: `#[defer(after = \"30s\")]`, or from a field: `#[defer(after = .0)]`";
+const DEFER: &str =
+    "say when it comes back: `#[defer(after = \"30s\")]`, or from a field: `#[defer(after = .0)]`";
 
 const AFTER: &str = "`after` is a text (`\"30s\"`), a field (`.0`, `.wait`) or what a method of a field answers (`.wait.mul_f32(2.0)`)";
 
@@ -145,12 +172,7 @@ fn starts_with_after(tokens: &TokenStream) -> bool {
 }
 
 /// Reads `after = ..`.
-fn read_wait(
-    tokens: &TokenStream,
-    zero: Zero,
-    fields: &Fields,
-    place: &str,
-) -> syn::Result<Wait> {
+fn read_wait(tokens: &TokenStream, zero: Zero, fields: &Fields, place: &str) -> syn::Result<Wait> {
     let mut wait = None;
     let mut problems = Problems::default();
     let take = |name: &Ident, input: ParseStream<'_>| {
@@ -164,7 +186,13 @@ fn read_wait(
         });
         Ok(())
     };
-    list::parse(tokens.clone(), "the attribute", &["after"], &mut problems, take);
+    list::parse(
+        tokens.clone(),
+        "the attribute",
+        &["after"],
+        &mut problems,
+        take,
+    );
     problems.into_result()?;
     wait.ok_or_else(|| syn::Error::new_spanned(tokens, AFTER))
 }
@@ -184,7 +212,10 @@ fn read_field(input: ParseStream<'_>, fields: &Fields, place: &str) -> syn::Resu
         return Err(syn::Error::new_spanned(tokens, AFTER));
     };
     if fields.members().all(|field| field != member) {
-        let known: Vec<_> = fields.members().map(|member| format!(".{}", text(&member))).collect();
+        let known: Vec<_> = fields
+            .members()
+            .map(|member| format!(".{}", text(&member)))
+            .collect();
         let has = match &known[..] {
             [] => "it has no fields".to_owned(),
             known => format!("it has {}", list::enumerate(known)),
@@ -219,7 +250,8 @@ fn without_field(expression: Expr, member: &mut Option<Member>) -> Option<TokenS
         }
         Expr::MethodCall(call) => {
             let base = without_field(*call.receiver, member)?;
-            let (dot, method, turbofish, args) = (call.dot_token, call.method, call.turbofish, call.args);
+            let (dot, method, turbofish, args) =
+                (call.dot_token, call.method, call.turbofish, call.args);
             let span = call.paren_token.span.join();
             let args = quote_spanned!(span=> (#args));
             Some(quote!(#base #dot #method #turbofish #args))
@@ -278,7 +310,8 @@ fn expand(input: &DeriveInput, arms: &[TokenStream], private: &Private) -> Token
     } else {
         quote!(match self { #(#arms)* })
     };
-    let report = quote_spanned!(name.span()=> #spanned::report(self, #spanned::Wire::<Self>::encode(self)));
+    let report =
+        quote_spanned!(name.span()=> #spanned::report(self, #spanned::Wire::<Self>::encode(self)));
     quote! {
         const _: () = {
             #[allow(unused_imports)]

@@ -2,17 +2,15 @@
 //!
 //! Every bound is checked in one place, by a constant function called at the span of the type it is about.
 
-use std::time::Duration;
-
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{GenericArgument, Index, PathArguments, ReturnType, Type};
 
 use crate::ast::{Source, TaskFn, argument_name, respan, source, type_text};
-use crate::attr::{Ack, Backoff, Priority, Retry, TaskOptions, default_facade};
-use crate::duration;
+use crate::attr::{TaskOptions, default_facade};
+use crate::spec;
 
 /// The path of the support module, as `#private` in the quotes.
 pub(crate) struct Private(TokenStream);
@@ -86,7 +84,9 @@ pub(crate) fn type_item(function: &TaskFn) -> TokenStream {
         format!("The task `{plain}`.")
     };
     let hidden = function.is_hidden().then(|| quote!(#[doc(hidden)]));
-    quote! {
+    // shown at the function's name, but still the macro's in the eyes of lints
+    let span = Span::call_site().located_at(name.span());
+    quote_spanned! {span=>
         #(#cfgs)*
         #[doc = #doc]
         #hidden
@@ -109,7 +109,13 @@ impl<'a> Expansion<'a> {
 
     /// The function as written.
     fn function(&self) -> TokenStream {
-        let TaskFn { attrs, vis, sig, body, .. } = self.function;
+        let TaskFn {
+            attrs,
+            vis,
+            sig,
+            body,
+            ..
+        } = self.function;
         quote! {
             #(#attrs)*
             #[allow(clippy::unused_async, clippy::needless_pass_by_value)]
@@ -119,7 +125,9 @@ impl<'a> Expansion<'a> {
 
     /// What stands for the function of a task without a body: callable only where the task can run.
     fn placeholder(&self) -> TokenStream {
-        let TaskFn { attrs, vis, sig, .. } = self.function;
+        let TaskFn {
+            attrs, vis, sig, ..
+        } = self.function;
         let (name, inputs) = (&sig.ident, &sig.inputs);
         let private = self.private.at(name.span());
         let output = self.return_type();
@@ -151,8 +159,12 @@ impl<'a> Expansion<'a> {
         let deprecated = self.function.attrs_called("deprecated");
         let (vis, task) = (&self.function.vis, &self.function.sig.ident);
         let (names, types): (Vec<_>, Vec<_>) = self.arguments().unzip();
-        let doc = format!("A call of the task `{}`: nothing happens until it is sent.", self.function.plain_name());
-        quote! {
+        let doc = format!(
+            "A call of the task `{}`: nothing happens until it is sent.",
+            self.function.plain_name()
+        );
+        let span = Span::call_site().located_at(task.span());
+        quote_spanned! {span=>
             #(#cfgs)*
             impl #task {
                 #[doc = #doc]
@@ -193,7 +205,7 @@ impl<'a> Expansion<'a> {
     fn impl_task(&self) -> TokenStream {
         let private = self.private.path();
         let task = &self.function.sig.ident;
-        let spec = self.spec();
+        let spec = spec::of(self.options, &self.function.plain_name(), private);
         let queue = self.queue();
         let types = self.arguments().map(|(_, ty)| ty);
         let params = self.arguments().map(|(name, ty)| {
@@ -235,7 +247,7 @@ impl<'a> Expansion<'a> {
         let returned = self.return_type();
         let (mut ok, mut err) = (returned.clone(), returned);
         if let ReturnType::Type(_, ty) = &self.function.sig.output {
-            let mut arguments = result_arguments(ty).map(|ty| ty.to_token_stream());
+            let mut arguments = result_arguments(ty).map(ToTokens::to_token_stream);
             ok = arguments.next().unwrap_or(ok);
             err = arguments.next().unwrap_or(err);
         }
@@ -289,7 +301,10 @@ impl<'a> Expansion<'a> {
                 Some(_) => (&arguments, &mut arguments_before),
                 None => (&injected, &mut injected_before),
             };
-            let at = Index { index: u32::try_from(*index).unwrap_or(u32::MAX), span };
+            let at = Index {
+                index: u32::try_from(*index).unwrap_or(u32::MAX),
+                span,
+            };
             *index += 1;
             quote_spanned!(span=> #tuple.#at)
         });
@@ -324,87 +339,6 @@ impl<'a> Expansion<'a> {
             }
         }
     }
-
-    fn spec(&self) -> TokenStream {
-        let private = self.private.path();
-        let options = self.options;
-        let name = match &options.name {
-            Some(literal) => literal.to_token_stream(),
-            None => {
-                let name = format!(".{}", self.function.plain_name());
-                quote!(#private::core::concat!(#private::core::env!("CARGO_PKG_NAME"), #name))
-            }
-        };
-        let mut spec = quote!(#private::TaskSpec::new(#name, #private::core::module_path!()));
-        if let Some((_, retry)) = &options.retry {
-            let policy = retry_policy(retry, private);
-            spec.extend(quote!(.retry(#policy)));
-        }
-        let limits = [
-            ("timeout", options.timeout),
-            ("soft_timeout", options.soft_timeout),
-            ("expires", options.expires),
-        ];
-        for (setter, duration) in limits {
-            if let Some(duration) = duration {
-                let setter = format_ident!("{setter}");
-                let duration = duration::expand(duration, private);
-                spec.extend(quote!(.#setter(#duration)));
-            }
-        }
-        if let Some(priority) = &options.priority {
-            let priority = match priority {
-                Priority::Low => quote!(Low),
-                Priority::Normal => quote!(Normal),
-                Priority::High => quote!(High),
-                Priority::Level(level) => quote!(Level(#level)),
-            };
-            spec.extend(quote!(.priority(#private::Priority::#priority)));
-        }
-        if let Some((_, ack)) = &options.ack {
-            let mode = match ack {
-                Ack::Late => quote!(Late),
-                Ack::Early => quote!(Early),
-            };
-            spec.extend(quote!(.ack(#private::AckMode::#mode)));
-        }
-        if options.ignore_result {
-            spec.extend(quote!(.ignore_result()));
-        }
-        if options.blocking.is_some() {
-            spec.extend(quote!(.blocking()));
-        }
-        spec
-    }
-}
-
-fn retry_policy(retry: &Retry, private: &TokenStream) -> TokenStream {
-    let mut policy = match retry.max {
-        Some(max) => quote!(#private::RetryPolicy::max(#max)),
-        None => quote!(#private::RetryPolicy::DEFAULT),
-    };
-    if let Some(backoff) = &retry.backoff {
-        let wait = |duration: &Duration| duration::expand(*duration, private);
-        let backoff = match backoff {
-            Backoff::Exponential { first, cap } => {
-                let (first, cap) = (wait(first), wait(cap));
-                quote!(Exponential { first: #first, cap: #cap })
-            }
-            Backoff::Linear { step, cap } => {
-                let (step, cap) = (wait(step), wait(cap));
-                quote!(Linear { step: #step, cap: #cap })
-            }
-            Backoff::Fixed(duration) => {
-                let duration = wait(duration);
-                quote!(Fixed(#duration))
-            }
-        };
-        policy.extend(quote!(.backoff(#private::Backoff::#backoff)));
-    }
-    if let Some(jitter) = retry.jitter {
-        policy.extend(quote!(.jitter(#jitter)));
-    }
-    policy
 }
 
 /// `A` and `B` of a type that is written `Result<A, B>`.
@@ -413,14 +347,17 @@ fn result_arguments(ty: &Type) -> impl Iterator<Item = &Type> {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
     };
-    let arguments = segment.filter(|segment| segment.ident == "Result").and_then(|segment| {
-        match &segment.arguments {
+    let arguments = segment
+        .filter(|segment| segment.ident == "Result")
+        .and_then(|segment| match &segment.arguments {
             PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
             _ => None,
-        }
-    });
-    arguments.into_iter().flatten().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
-    })
+        });
+    arguments
+        .into_iter()
+        .flatten()
+        .filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        })
 }

@@ -16,7 +16,13 @@ pub(crate) fn task(function: &TaskFn, options: &TaskOptions) -> TokenStream {
         // a method: neither a type nor a function without its block can stand here
         return TokenStream::new();
     }
-    let TaskFn { attrs, vis, sig, body, .. } = function;
+    let TaskFn {
+        attrs,
+        vis,
+        sig,
+        body,
+        ..
+    } = function;
     let name = &sig.ident;
     let private = Private::of(options.facade.as_ref());
     let private = private.path();

@@ -120,7 +120,7 @@ pub(crate) fn number<N>(
     least: N,
 ) -> syn::Result<N>
 where
-    N: std::str::FromStr<Err: Display> + PartialOrd + Display + Bounded,
+    N: Copy + std::str::FromStr<Err: Display> + PartialOrd + Display + Bounded,
 {
     equals(name, input, example)?;
     let range = format!("`{name}` is a number from {least} to {}", N::MOST);

@@ -40,7 +40,9 @@ fn text(name: &str, most: usize) -> Result<(), String> {
     }
     if name.len() > most {
         let length = name.len();
-        return Err(format!("the name has {length} bytes, at most {most} are possible"));
+        return Err(format!(
+            "the name has {length} bytes, at most {most} are possible"
+        ));
     }
     if name.bytes().any(|byte| byte.is_ascii_control()) {
         return Err("a name cannot contain control characters".to_owned());
@@ -58,7 +60,9 @@ mod tests {
     fn the_macros_refuse_the_names_that_the_protocol_refuses() {
         let fitting = "x".repeat(MAX_QUEUE_NAME);
         let long = "x".repeat(MAX_QUEUE_NAME + 1);
-        for name in ["", "emails", "größe", "a\nb", "amq.gen", "amq", &fitting, &long] {
+        for name in [
+            "", "emails", "größe", "a\nb", "amq.gen", "amq", &fitting, &long,
+        ] {
             let expected = check_queue_name(name).map_err(|error| error.to_string());
             assert_eq!(check_queue_text(name), expected, "{name}");
         }

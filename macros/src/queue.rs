@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
-use syn::parse::{ParseStream, Parser as _};
+use syn::parse::{ParseBuffer, ParseStream, Parser as _};
 use syn::{Attribute, DeriveInput, LitStr, Meta, Path, Token};
 
 use crate::attr::facade;
@@ -50,17 +50,26 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
 impl QueueOptions {
     fn parse(input: &DeriveInput, problems: &mut Problems) -> Self {
         let mut options = Self::default();
-        let mut attrs = input.attrs.iter().filter(|attr| attr.path().is_ident("queue"));
+        let mut attrs = input
+            .attrs
+            .iter()
+            .filter(|attr| attr.path().is_ident("queue"));
         if let Some(attr) = attrs.next() {
             options.read(attr, problems);
         }
         for attr in attrs {
-            problems.at(attr, "`#[queue(..)]` is given twice: put all options into one");
+            problems.at(
+                attr,
+                "`#[queue(..)]` is given twice: put all options into one",
+            );
         }
         if options.name.is_none()
             && let Err(problem) = name::check_queue_text(&snake_case(&input.ident))
         {
-            problems.at(&input.ident, format!("{problem}: give one with `#[queue(name = \"..\")]`"));
+            problems.at(
+                &input.ident,
+                format!("{problem}: give one with `#[queue(name = \"..\")]`"),
+            );
         }
         options
     }
@@ -98,7 +107,9 @@ impl QueueOptions {
         if let (Some((_, tasks)), Some((prefetch, messages))) = (&self.concurrency, &self.prefetch)
             && u32::from(*messages) < *tasks
         {
-            let message = format!("with {messages} messages at hand a worker never runs {tasks} tasks at once");
+            let message = format!(
+                "with {messages} messages at hand a worker never runs {tasks} tasks at once"
+            );
             problems.at(prefetch, message);
         }
     }
@@ -106,13 +117,16 @@ impl QueueOptions {
 
 /// Reads `= ".."` or `("..", "..")`.
 fn patterns(name: &Ident, input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
-    const FORM: &str = "`bind` is a pattern (`bind = \"orders.*\"`) or several (`bind(\"a.*\", \"b.#\")`)";
+    const FORM: &str =
+        "`bind` is a pattern (`bind = \"orders.*\"`) or several (`bind(\"a.*\", \"b.#\")`)";
     let patterns: Vec<LitStr> = if input.peek(syn::token::Paren) {
         let content = list::parenthesized(name, input, "bind(\"orders.*\")")?;
         let texts = |input: ParseStream<'_>| {
-            input.parse_terminated(|input| input.parse::<LitStr>(), Token![,])
+            input.parse_terminated(ParseBuffer::parse::<LitStr>, Token![,])
         };
-        let texts = texts.parse2(content).map_err(|_| error(name.span(), FORM))?;
+        let texts = texts
+            .parse2(content)
+            .map_err(|_| error(name.span(), FORM))?;
         texts.into_iter().collect()
     } else {
         list::equals(name, input, "\"orders.*\"")?;
@@ -165,7 +179,8 @@ fn snake_case(ident: &Ident) -> String {
         let starts_word = letter.is_uppercase()
             && at > 0
             && name[at - 1] != '_'
-            && (!name[at - 1].is_uppercase() || name.get(at + 1).is_some_and(|next| next.is_lowercase()));
+            && (!name[at - 1].is_uppercase()
+                || name.get(at + 1).is_some_and(|next| next.is_lowercase()));
         if starts_word {
             text.push('_');
         }

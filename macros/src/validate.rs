@@ -30,7 +30,7 @@ pub(crate) fn check(function: &TaskFn, options: &TaskOptions, problems: &mut Pro
 fn check_receiver(function: &TaskFn, problems: &mut Problems) {
     if let Some(FnArg::Receiver(receiver)) = function.sig.inputs.first() {
         problems.at(
-            &receiver.self_token,
+            receiver.self_token,
             "a task is a free function: take what `self` would hold as `State<..>`",
         );
     }
@@ -136,7 +136,8 @@ fn check_argument(param: &PatType, problems: &mut Problems) {
             Type::Reference(reference) => instead_of(&reference.elem),
             _ => "a type without references".to_owned(),
         };
-        let message = format!("an argument travels in a message and has to be owned: take {instead}");
+        let message =
+            format!("an argument travels in a message and has to be owned: take {instead}");
         match &**ty {
             Type::Reference(_) => problems.at(ty, message),
             _ => problems.at(word, message),
@@ -163,7 +164,10 @@ fn check_return(function: &TaskFn, problems: &mut Problems) {
         return;
     };
     if let Type::Never(never) = &**ty {
-        problems.at(never, "a task has to end: one that never returns blocks its queue");
+        problems.at(
+            never,
+            "a task has to end: one that never returns blocks its queue",
+        );
     } else if let Some(word) = find(ty.to_token_stream(), true, &is_impl) {
         problems.at(
             word,
@@ -232,8 +236,7 @@ fn check_contract(function: &TaskFn, options: &TaskOptions, problems: &mut Probl
     }
 }
 
-const NOT_IMPL: &str =
-    "the type of a parameter has to be known when its message is read: name it instead of `impl Trait`";
+const NOT_IMPL: &str = "the type of a parameter has to be known when its message is read: name it instead of `impl Trait`";
 
 /// The owned form of `&T`.
 fn instead_of(referent: &Type) -> String {

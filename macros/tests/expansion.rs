@@ -154,9 +154,10 @@ fn every_backoff_and_priority_is_written_down() {
         step: secs(5),
         cap: mins(1),
     };
-    assert_eq!(sum::SPEC.retry, RetryPolicy::max(0).backoff(linear));
-    assert_eq!(sum::SPEC.priority, Some(Priority::Level(200)));
-    assert!(sum::SPEC.blocking);
+    let spec = sum::SPEC;
+    assert_eq!(spec.retry, RetryPolicy::max(0).backoff(linear));
+    assert_eq!(spec.priority, Some(Priority::Level(200)));
+    assert!(spec.blocking);
     let fixed = Backoff::Fixed(Duration::ZERO);
     assert_eq!(r#match::SPEC.retry, RetryPolicy::DEFAULT.backoff(fixed));
     assert_eq!(r#match::SPEC.priority, Some(Priority::Low));

@@ -124,7 +124,9 @@ impl Client {
         let task: Arc<str> = call.message.header.task.as_str().into();
         let queue = call.target.name().to_owned();
         let fail = |kind| SendError::new(&task, &queue, kind);
-        enqueue::check(&call, self.0.max_body).map_err(fail)?;
+        if let Some(objection) = enqueue::objection(&call, self.0.max_body) {
+            return Err(fail(objection));
+        }
         self.0
             .declared
             .ensure(&self.0.broker, &call.target)

@@ -14,19 +14,14 @@ use tokio::sync::Mutex;
 
 use crate::error::SendErrorKind;
 
-/// Checks what can be checked before anything is sent.
-pub(crate) fn check<O, E>(call: &Prepared<O, E>, max_body: usize) -> Result<(), SendErrorKind> {
+/// What keeps a call from being sent, as far as it can be told before anything is sent.
+pub(crate) fn objection<O, E>(call: &Prepared<O, E>, max_body: usize) -> Option<SendErrorKind> {
     let size = call.message.body.bytes.len();
     if size > max_body {
-        return Err(SendErrorKind::TooLarge {
-            size,
-            limit: max_body,
-        });
+        let limit = max_body;
+        return Some(SendErrorKind::TooLarge { size, limit });
     }
-    if call.start.is_some() {
-        return Err(SendErrorKind::Delay);
-    }
-    Ok(())
+    call.start.map(|_| SendErrorKind::Delay)
 }
 
 /// The queues that this client has declared, so that each is declared once.

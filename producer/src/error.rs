@@ -12,9 +12,11 @@ use coney_protocol::reply::{Reply, Status};
 use serde_json::value::RawValue;
 
 /// Why a call was not sent, or may not have been.
-#[derive(Debug, thiserror::Error)]
-#[error("task `{task}` was not sent to queue `{queue}`: {kind}")]
-pub struct SendError {
+#[derive(Debug)]
+pub struct SendError(Box<Unsent>);
+
+#[derive(Debug)]
+struct Unsent {
     task: String,
     queue: String,
     kind: SendErrorKind,
@@ -47,23 +49,23 @@ pub enum SendErrorKind {
 
 impl SendError {
     pub(crate) fn new(task: &str, queue: &str, kind: SendErrorKind) -> Self {
-        Self {
+        Self(Box::new(Unsent {
             task: task.to_owned(),
             queue: queue.to_owned(),
             kind,
-        }
+        }))
     }
 
     /// What kept the call from being sent.
     #[must_use]
     pub fn kind(&self) -> &SendErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// True if sending it again later may work.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match &self.kind {
+        match self.kind() {
             SendErrorKind::Publish(error) => error.is_transient(),
             SendErrorKind::Declare(error) => error.is_transient(),
             SendErrorKind::Replies(error) => error.is_transient(),
@@ -74,24 +76,43 @@ impl SendError {
     /// True if the broker may have the message all the same: sending it again may run it twice.
     #[must_use]
     pub fn may_have_been_stored(&self) -> bool {
-        matches!(&self.kind, SendErrorKind::Publish(error) if error.may_have_been_stored())
+        matches!(self.kind(), SendErrorKind::Publish(error) if error.may_have_been_stored())
     }
 }
 
 impl From<EncodeError> for SendError {
     fn from(error: EncodeError) -> Self {
-        let task = match &error {
-            EncodeError::Argument { task, .. } => task.clone(),
-            _ => String::new(),
-        };
-        Self::new(&task, "", SendErrorKind::Encode(error))
+        Self::new("", "", SendErrorKind::Encode(error))
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unsent { task, queue, kind } = &*self.0;
+        match kind {
+            // the error below names what it is about
+            SendErrorKind::Encode(_) => write!(f, "{kind}"),
+            _ => write!(f, "task `{task}` was not sent to queue `{queue}`: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.kind() {
+            SendErrorKind::Encode(error) => Some(error),
+            SendErrorKind::Declare(error) => Some(error),
+            SendErrorKind::Replies(error) => Some(error),
+            SendErrorKind::Publish(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for SendErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encode(error) => write!(f, "{error}"),
+            Self::Encode(_) => f.write_str("the call cannot be encoded"),
             Self::TooLarge { size, limit } => write!(
                 f,
                 "its body has {size} bytes, more than the client's limit of {limit}: send a reference to the data, \
@@ -103,9 +124,9 @@ impl fmt::Display for SendErrorKind {
             Self::DuplicateId(id) => {
                 write!(f, "a call with the id {id} waits for its result already")
             }
-            Self::Declare(error) => write!(f, "{error}"),
-            Self::Replies(error) => write!(f, "the reply queue: {error}"),
-            Self::Publish(error) => write!(f, "{error}"),
+            Self::Declare(_) => f.write_str("the queue is not ready"),
+            Self::Replies(_) => f.write_str("the reply queue is not ready"),
+            Self::Publish(_) => f.write_str("the broker did not confirm it"),
         }
     }
 }
@@ -157,10 +178,14 @@ impl std::error::Error for TaskFailed {}
 ///
 /// `E` is the task's own error type; see [`task_error`](ResultError::task_error).
 pub struct ResultError<E> {
+    no_result: Box<NoResult>,
+    error: PhantomData<fn() -> E>,
+}
+
+struct NoResult {
     task: String,
     id: TaskId,
     kind: ResultErrorKind,
-    error: PhantomData<fn() -> E>,
 }
 
 /// Why there is no output.
@@ -190,9 +215,11 @@ pub enum ResultErrorKind {
 impl<E> ResultError<E> {
     pub(crate) fn new(task: &str, id: &TaskId, kind: ResultErrorKind) -> Self {
         Self {
-            task: task.to_owned(),
-            id: id.clone(),
-            kind,
+            no_result: Box::new(NoResult {
+                task: task.to_owned(),
+                id: id.clone(),
+                kind,
+            }),
             error: PhantomData,
         }
     }
@@ -214,13 +241,13 @@ impl<E> ResultError<E> {
     /// Why there is no output.
     #[must_use]
     pub fn kind(&self) -> &ResultErrorKind {
-        &self.kind
+        &self.no_result.kind
     }
 
     /// The failure, if the task failed.
     #[must_use]
     pub fn failure(&self) -> Option<&TaskFailed> {
-        match &self.kind {
+        match self.kind() {
             ResultErrorKind::Failed(failure) => Some(failure),
             _ => None,
         }
@@ -229,7 +256,7 @@ impl<E> ResultError<E> {
     /// The text of the task's error, or of what kept the result away.
     #[must_use]
     pub fn message(&self) -> String {
-        match &self.kind {
+        match self.kind() {
             ResultErrorKind::Failed(failure) => failure.message.clone(),
             other => other.to_string(),
         }
@@ -244,7 +271,7 @@ impl<E> ResultError<E> {
     /// The task's id.
     #[must_use]
     pub fn task_id(&self) -> &TaskId {
-        &self.id
+        &self.no_result.id
     }
 
     /// The task's own error, if the task failed with one that travelled whole.
@@ -279,23 +306,24 @@ impl fmt::Display for ResultErrorKind {
 
 impl<E> fmt::Display for ResultError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task `{}` ({}) {}", self.task, self.id, self.kind)
+        let NoResult { task, id, kind } = &*self.no_result;
+        write!(f, "task `{task}` ({id}) {kind}")
     }
 }
 
 impl<E> fmt::Debug for ResultError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResultError")
-            .field("task", &self.task)
-            .field("id", &self.id)
-            .field("kind", &self.kind)
+            .field("task", &self.no_result.task)
+            .field("id", &self.no_result.id)
+            .field("kind", &self.no_result.kind)
             .finish()
     }
 }
 
 impl<E> std::error::Error for ResultError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
+        match self.kind() {
             ResultErrorKind::Undecodable(source) => Some(source),
             _ => None,
         }

@@ -186,6 +186,7 @@ struct ReadReply<'a> {
 struct Exception<'a> {
     #[serde(borrow)]
     exc_type: Cow<'a, str>,
+    #[serde(default)]
     exc_message: ExceptionArguments,
     #[serde(borrow, default)]
     exc_module: Option<Cow<'a, str>>,
@@ -206,6 +207,12 @@ struct Exception<'a> {
 enum ExceptionArguments {
     List(Vec<serde_json::Value>),
     One(serde_json::Value),
+}
+
+impl Default for ExceptionArguments {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
 }
 
 impl ExceptionArguments {
@@ -298,5 +305,20 @@ mod tests {
         let body = br#"{"status":"FAILURE","result":{"exc_type":"ValueError","exc_message":"boom","exc_module":"builtins"},"task_id":"x"}"#;
         let report = Reply::decode(body).ok().and_then(|reply| reply.report());
         assert_eq!(report.map(|r| r.message).as_deref(), Some("boom"));
+    }
+
+    #[test]
+    fn an_exception_without_arguments_and_a_null_result_are_read() {
+        let body = br#"{"status":"FAILURE","result":{"exc_type":"Exit"},"task_id":"x"}"#;
+        let report = Reply::decode(body).ok().and_then(|reply| reply.report());
+        assert_eq!(report.map(|r| r.message).as_deref(), Some(""));
+        for body in [
+            r#"{"status":"SUCCESS","result":null,"task_id":"x"}"#,
+            r#"{"status":"SUCCESS","task_id":"x","children":[[["a",null],null]],"date_done":"soon"}"#,
+        ] {
+            let reply = Reply::decode(body.as_bytes()).expect("a reply");
+            assert_eq!(reply.result.get(), "null");
+            assert_eq!(reply.date_done, None);
+        }
     }
 }

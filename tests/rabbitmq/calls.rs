@@ -4,7 +4,7 @@ use coney::prelude::*;
 use coney::{ResultErrorKind, SendErrorKind};
 use serde_json::json;
 
-use crate::support::{Vhost, within};
+use crate::support::{Vhost, told, within};
 use crate::tasks::{self, Gate, Refusal};
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_failure_comes_back_as_the_tasks_own_error() {
         (&*failure.kind, &*failure.message),
         ("Refusal", "no such user: 7")
     );
-    assert!(error.to_string().contains("no such user: 7"), "{error}");
+    assert!(told(&error).contains("no such user: 7"), "{error}");
 
     let handle = tasks::any_error::call("many".into())
         .send(&client)
@@ -188,7 +188,7 @@ async fn a_batch_has_one_outcome_for_each_call() {
             }
             Err(error) => {
                 assert_eq!(n % 100, 7, "{error}");
-                assert!(error.to_string().contains("nowhere"), "{error}");
+                assert!(told(&error).contains("nowhere"), "{error}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coney::prelude::*;
 use coney::{BuildProblem, ConnectErrorKind, SendErrorKind};
 
-use crate::support::{Vhost, authority, within};
+use crate::support::{Vhost, authority, told, within};
 use crate::tasks;
 
 #[tokio::test]
@@ -38,16 +38,10 @@ async fn a_login_that_fails_says_why_and_never_shows_the_password() {
             .await
             .expect_err("it fails");
         assert_eq!(error.kind(), kind, "{error}");
-        let all = format!(
-            "{error} {error:?} {:?}",
-            std::error::Error::source(&error).map(ToString::to_string)
-        );
+        let all = format!("{} {error:?}", told(&error));
         assert!(!all.contains("hunter2"), "the password shows: {all}");
         for word in words {
-            assert!(
-                error.to_string().contains(word),
-                "`{error}` does not say {word}"
-            );
+            assert!(told(&error).contains(word), "`{error}` does not say {word}");
         }
     }
 }
@@ -91,7 +85,7 @@ async fn missing_permissions_are_named() {
     let call = tasks::add::call(1, 1).ignore_result(true);
     let error = call.send(&client).await.expect_err("no write permission");
     assert!(matches!(error.kind(), SendErrorKind::Publish(_)), "{error}");
-    assert!(error.to_string().contains("coney.tasks"), "{error}");
+    assert!(told(&error).contains("coney.tasks"), "{error}");
     let broker = crate::support::connect(&vhost.url_for(&format!("{reader}:secret"))).await;
     let call = tasks::add::call(1, 1).ignore_result(true);
     let error = call
@@ -99,7 +93,7 @@ async fn missing_permissions_are_named() {
         .await
         .expect_err("no configure permission");
     assert!(matches!(error.kind(), SendErrorKind::Declare(_)), "{error}");
-    assert!(error.to_string().contains("configure"), "{error}");
+    assert!(told(&error).contains("configure"), "{error}");
 }
 
 #[tokio::test]
@@ -110,7 +104,7 @@ async fn a_queue_that_is_not_there_is_an_error_of_the_caller() {
         .call_by_name("x", serde_json::json!([]))
         .queue_named("nowhere");
     let error = call.send(&client).await.expect_err("no queue");
-    assert!(error.to_string().contains("nowhere"), "{error}");
+    assert!(told(&error).contains("nowhere"), "{error}");
     let endless = "q".repeat(300);
     let call = client
         .call_by_name("x", serde_json::json!([]))
@@ -122,7 +116,7 @@ async fn a_queue_that_is_not_there_is_an_error_of_the_caller() {
         .send(&client)
         .await
         .expect_err("a header of the protocol");
-    assert!(error.to_string().contains("retries"), "{error}");
+    assert!(told(&error).contains("retries"), "{error}");
 }
 
 #[tokio::test]
@@ -137,7 +131,7 @@ async fn a_worker_that_cannot_work_is_not_built() {
         .queue_spec(tasks::Fast::SPEC.concurrency(0))
         .build()
         .expect_err("three problems");
-    let text = error.to_string();
+    let text = told(&error);
     assert_eq!(error.problems().len(), 3, "{text}");
     assert!(
         text.contains("task `coney.wait_at_gate` needs `State<"),

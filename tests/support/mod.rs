@@ -26,6 +26,15 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
+/// An error with its causes, as a program would show it.
+pub fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
 /// A virtual host of one test, gone when it ends.
 pub struct Vhost {
     pub name: String,
@@ -81,8 +90,7 @@ impl Vhost {
     pub async fn publish_raw(&self, queue: &str, properties: Properties, body: impl Into<Vec<u8>>) {
         let broker = self.broker().await;
         let body: Vec<u8> = body.into();
-        let publication =
-            Publication::new(Route::to_queue(queue.to_owned()), properties, body);
+        let publication = Publication::new(Route::to_queue(queue.to_owned()), properties, body);
         let verdict = broker.publisher().publish(publication).await;
         verdict.expect("the broker takes the message");
     }

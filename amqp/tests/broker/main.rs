@@ -7,6 +7,7 @@ mod connect;
 mod consume;
 mod declare;
 mod management;
+mod proxy;
 mod publish;
 mod recover;
 mod support;

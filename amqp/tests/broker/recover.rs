@@ -6,9 +6,8 @@ use coney_amqp::{Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
 use tokio::time::Instant;
 
 use super::management::must;
-use super::support::{
-    Proxy, Scratch, broker, classic, consume, next, soon, take, to_queue, until, url,
-};
+use super::proxy::Proxy;
+use super::support::{Scratch, broker, classic, consume, next, soon, take, to_queue, until, url};
 
 fn is_ready(status: &SessionStatus) -> bool {
     *status == SessionStatus::Ready
@@ -139,6 +138,42 @@ async fn a_publish_without_a_connection_ends_at_its_deadline() {
         {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_blocked_broker_is_an_error_that_says_so_and_acks_go_through() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let builder = Broker::builder(&proxy.url()).publish_timeout(Duration::from_millis(500));
+    let broker = builder.connect().await.expect("connect");
+    let queue = scratch.queue("q");
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    let publish = |body| broker.publisher().publish(to_queue(&queue, body));
+    publish("before").await.expect("stored");
+    proxy.block(0, true);
+    // the broker is blocked as soon as the client has read it, which it tells nobody
+    let error = soon("the block", async {
+        loop {
+            if let Err(error) = publish("during").await {
+                break error;
+            }
+        }
+    })
+    .await;
+    let reason = "low on memory".to_owned();
+    assert_eq!(*error.kind(), PublishErrorKind::Blocked { reason });
+    assert!(error.is_transient() && error.may_have_been_stored());
+    assert_eq!(take(&mut consumer).await, "before");
+    assert!(soon("flush", session.flush()).await);
+    proxy.block(0, false);
+    soon("the end of the block", async {
+        while publish("after").await.is_err() {}
+    })
+    .await;
+    while take(&mut consumer).await != "after" {}
+    // and a blocked connection does not keep the handle from closing
+    proxy.block(0, true);
+    soon("close", broker.close()).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! A broker to test with, names of one's own, a proxy that can be cut, and deadlines.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use coney_amqp::{
@@ -11,8 +10,6 @@ use coney_amqp::{
 use coney_protocol::property::Properties;
 use coney_protocol::spec::QueueSpec;
 use coney_protocol::topology::{Exchange, Preset, Route, Topology, reply_queue};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::management;
@@ -201,86 +198,4 @@ pub(crate) async fn until(
     let mut status = session.status();
     let found = soon("session status", status.wait_for(is_it)).await;
     found.expect("session lives").clone()
-}
-
-/// A TCP proxy in front of the broker, whose connections can be cut, and which can stop taking new ones.
-pub(crate) struct Proxy {
-    place: String,
-    lines: Arc<Mutex<CancellationToken>>,
-    refuses: Arc<AtomicBool>,
-    open: Arc<()>,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-impl Proxy {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
-        let place = listener.local_addr().expect("port").to_string();
-        let stop = CancellationToken::new();
-        let lines = Arc::new(Mutex::new(CancellationToken::new()));
-        let refuses = Arc::new(AtomicBool::new(false));
-        let open = Arc::new(());
-        let accept = accept(
-            listener,
-            Arc::clone(&lines),
-            Arc::clone(&refuses),
-            Arc::clone(&open),
-        );
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
-        Self {
-            place,
-            lines,
-            refuses,
-            open,
-            _stop: stop.drop_guard(),
-        }
-    }
-
-    /// The URL through the proxy.
-    pub(crate) fn url(&self) -> String {
-        url_with("guest:guest", Some(&self.place), "%2f")
-    }
-
-    /// How many connections are open.
-    pub(crate) fn open_lines(&self) -> usize {
-        // one is ours, one is the accepting task's
-        Arc::strong_count(&self.open) - 2
-    }
-
-    /// Cuts every connection.
-    pub(crate) fn cut(&self) {
-        let mut lines = self.lines.lock().expect("no panic in here");
-        std::mem::take(&mut *lines).cancel();
-    }
-
-    /// Refuses new connections, or takes them again.
-    pub(crate) fn refuse(&self, refuses: bool) {
-        self.refuses.store(refuses, Ordering::SeqCst);
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    lines: Arc<Mutex<CancellationToken>>,
-    refuses: Arc<AtomicBool>,
-    open: Arc<()>,
-) {
-    let address = Address::parse(&url()).expect("CONEY_URL");
-    loop {
-        let Ok((mut near, _)) = listener.accept().await else {
-            return;
-        };
-        if refuses.load(Ordering::SeqCst) {
-            continue;
-        }
-        let line = lines.lock().expect("no panic in here").clone();
-        let place = (address.host().to_owned(), address.port());
-        let open = Arc::clone(&open);
-        tokio::spawn(line.run_until_cancelled_owned(async move {
-            let _open = open;
-            if let Ok(mut far) = TcpStream::connect(place).await {
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-            }
-        }));
-    }
 }

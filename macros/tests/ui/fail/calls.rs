@@ -12,6 +12,5 @@ fn main() {
     let _ = add::call("1", 2);
     let _ = add::call(1);
     let _ = add::call(1, 2, TaskContext::test());
-    let _ = add::call(1, 2).delay("5m");
     let _ = add::call(1, 2).send(&1_u8);
 }

@@ -5,15 +5,6 @@ use coney::prelude::*;
 #[task]
 async fn mul(x: i64, y: i64) -> i64;
 
-#[task]
-async fn injected(x: i64, ctx: TaskContext);
-
-#[task(retry(max = 3), ack = "early", blocking)]
-async fn options_of_the_body(x: i64);
-
-#[task]
-fn plain(x: i64);
-
 fn run<T: coney::Run>() {}
 
 fn main() {

@@ -59,6 +59,15 @@ async fn mark_with_arguments(#[inject(x)] x: State<u8>) {}
 #[task]
 async fn conditional(#[cfg(unix)] x: u8) {}
 
+#[task]
+async fn injected_into_a_contract(x: i64, ctx: TaskContext);
+
+#[task(retry(max = 3), ack = "early", blocking)]
+async fn options_of_the_body(x: i64);
+
+#[task]
+fn plain_contract(x: i64);
+
 struct Mailer;
 
 impl Mailer {

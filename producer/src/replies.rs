@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coney_amqp::{Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Session};
 use coney_protocol::id::TaskId;
-use coney_protocol::reply::Reply;
+use coney_protocol::outcome::ErrorReport;
+use coney_protocol::reply::{Reply, Status};
 use coney_protocol::topology;
 use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -108,10 +109,15 @@ impl Replies {
     }
 
     fn deliver(&self, delivery: Delivery) {
+        let correlation = delivery.properties.correlation_id.as_deref();
         let outcome = match Reply::decode(&delivery.payload) {
-            Ok(reply) => self.hand_over(delivery.properties.correlation_id.as_deref(), reply),
+            Ok(reply) => self.hand_over(correlation, reply),
             Err(error) => {
                 warn!(queue = %self.queue, %error, "a reply could not be read");
+                // whoever waits for it shall not wait for ever
+                if let Some(id) = correlation.map(TaskId::from) {
+                    self.hand_over(None, unreadable(id, &error));
+                }
                 "undecodable"
             }
         };
@@ -128,6 +134,12 @@ impl Replies {
         slot.put(Arc::new(reply));
         "delivered"
     }
+}
+
+/// What the caller is told instead of a reply that cannot be read, such as one with a NaN in it.
+fn unreadable(id: TaskId, error: &serde_json::Error) -> Reply {
+    let report = ErrorReport::new("UnreadableReply", format!("the reply is no JSON: {error}"));
+    Reply::failure(id, Status::Failure, &report)
 }
 
 /// Takes replies until the client is closed or dropped.

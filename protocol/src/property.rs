@@ -4,6 +4,8 @@
 //! came (RabbitMQ: <https://www.rabbitmq.com/amqp-0-9-1-errata>, section 3).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// A value in an AMQP header table, with its type on the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -211,13 +213,37 @@ impl Table {
 }
 
 impl FromIterator<(Cow<'static, str>, Value)> for Table {
+    /// The last value counts where a name stands twice.
     fn from_iter<I: IntoIterator<Item = (Cow<'static, str>, Value)>>(entries: I) -> Self {
-        let mut table = Self::new();
+        let entries: Vec<_> = entries.into_iter().collect();
+        if entries.len() > SMALL {
+            return Self(without_twins(entries));
+        }
+        let mut table = Self::with_capacity(entries.len());
         for (name, value) in entries {
             table.insert(name, value);
         }
         table
     }
+}
+
+/// Up to so many entries, comparing each name with all is faster than hashing it.
+const SMALL: usize = 32;
+
+/// Takes time in proportion to the entries, for a message may bring any number of them.
+fn without_twins(entries: Vec<(Cow<'static, str>, Value)>) -> Vec<(Cow<'static, str>, Value)> {
+    let mut places = HashMap::with_capacity(entries.len());
+    let mut table = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
+        match places.entry(name.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(table.len());
+                table.push((name, value));
+            }
+            Entry::Occupied(place) => table[*place.get()].1 = value,
+        }
+    }
+    table
 }
 
 impl IntoIterator for Table {
@@ -253,4 +279,19 @@ pub struct Properties {
     pub timestamp: Option<u64>,
     /// The header table.
     pub headers: Table,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_two_values_of_a_name_counts_in_tables_of_any_size() {
+        for size in [3, 100_000] {
+            let entries = (0..size).map(|n| (Cow::from((n % (size - 1)).to_string()), Value::I32(n)));
+            let table: Table = entries.collect();
+            assert_eq!(table.len() as i32, size - 1);
+            assert_eq!(table.get("0"), Some(&Value::I32(size - 1)));
+        }
+    }
 }

@@ -114,8 +114,10 @@ async fn main() -> anyhow::Result<()> {
             );
         }
     }
+    client.close().await;
     drop(stop);
     running.await??;
+    broker.close().await;
     Ok(())
 }
 

@@ -44,5 +44,7 @@ async fn main() -> anyhow::Result<()> {
             },
         }
     }
+    client.close().await;
+    client.broker().close().await;
     Ok(())
 }

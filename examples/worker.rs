@@ -23,5 +23,6 @@ async fn main() -> anyhow::Result<()> {
         .build()?
         .run_until(shutdown_signal())
         .await?;
+    broker.close().await;
     Ok(())
 }

@@ -155,7 +155,23 @@ impl Broker {
     pub async fn declare(&self, topology: &Topology) -> Result<(), DeclareError> {
         let link = self.core.pool.link().await;
         let link = link.map_err(DeclareError::from_connect)?;
-        declare::apply(&link, &self.core.settings, topology).await
+        let settings = &self.core.settings;
+        declare::apply(&link, settings, topology, settings.declare).await
+    }
+
+    /// Deletes a queue and what is in it; one that is not there counts as deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`DeclareError`] if the user may not, or the queue is another connection's own.
+    ///
+    /// # Cancel safety
+    ///
+    /// The queue may have been deleted.
+    pub async fn delete_queue(&self, queue: &str) -> Result<(), DeclareError> {
+        let link = self.core.pool.link().await;
+        let link = link.map_err(DeclareError::from_connect)?;
+        declare::delete_queue(&link, &self.core.settings, queue).await
     }
 
     /// A consuming connection, opened with the first queue; `role` is what the management UI shows, such as `worker`.

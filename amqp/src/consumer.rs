@@ -22,6 +22,8 @@ pub struct ConsumerSpec {
     pub queue: String,
     /// What has to exist; declared (or checked) before every attempt to consume.
     pub topology: Topology,
+    /// True if the topology is this program's own, and declared even by one that declares nothing that is shared.
+    pub own: bool,
     /// How many messages may be delivered and not settled; at least 1.
     pub prefetch: u16,
     /// The consumer's name, as the management UI shows it; made up by the broker if empty.
@@ -41,6 +43,7 @@ impl ConsumerSpec {
         Self {
             queue: queue.into(),
             topology: Topology::default(),
+            own: false,
             prefetch: 1,
             tag: String::new(),
             exclusive: false,
@@ -54,6 +57,14 @@ impl ConsumerSpec {
     pub fn topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
         self
+    }
+
+    /// Sets what has to exist, and that nobody else uses it: it is declared even by a program that may not declare what
+    /// is shared ([`BrokerBuilder::declare`](crate::BrokerBuilder::declare)).
+    #[must_use]
+    pub fn own_topology(mut self, topology: Topology) -> Self {
+        self.own = true;
+        self.topology(topology)
     }
 
     /// Sets how many messages may be delivered and not settled. There is no "without limit": zero counts as one.

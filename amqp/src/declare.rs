@@ -1,8 +1,10 @@
-//! Applies a topology: declares it, or checks that it is there.
+//! Applies a topology: declares it, or checks that it is there. Deletes a queue.
 
 use coney_protocol::topology::{Binding, Exchange, ExchangeKind, Queue, Topology};
 use lapin::Channel;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use tokio::time::timeout;
 
@@ -11,26 +13,52 @@ use crate::link::Link;
 use crate::properties::{self, Unfit};
 use crate::settings::Settings;
 
-/// Declares or checks everything in `topology`, in order: exchanges, queues, bindings.
-///
-/// An error closes the channel, so it is a fresh one each time; the connection stays usable.
+/// Declares everything in `topology`, in order: exchanges, queues, bindings; or checks that it is there.
 pub(crate) async fn apply(
     link: &Link,
     settings: &Settings,
     topology: &Topology,
+    may_declare: bool,
+) -> Result<(), DeclareError> {
+    let apply = async |channel: &Channel| {
+        let hand = Hand {
+            channel,
+            may_declare,
+        };
+        hand.apply(topology).await
+    };
+    on_channel(link, settings, apply).await
+}
+
+/// Deletes a queue and what is in it; one that is not there counts as deleted.
+pub(crate) async fn delete_queue(
+    link: &Link,
+    settings: &Settings,
+    queue: &str,
+) -> Result<(), DeclareError> {
+    let name = properties::short(queue, "queue").map_err(unfit)?;
+    let delete = async |channel: &Channel| {
+        let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
+        let resource = Resource::Queue(queue.to_owned());
+        match deleted.await {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(DeclareError::from_lapin(cause, resource, true)),
+        }
+    };
+    on_channel(link, settings, delete).await
+}
+
+/// Does `work` on a channel of its own and in time: an error closes the channel, and the connection stays usable.
+async fn on_channel(
+    link: &Link,
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Channel) -> Result<(), DeclareError>,
 ) -> Result<(), DeclareError> {
     let work = async {
         let channel = link.channel().await.map_err(no_channel)?;
-        let outcome = Hand {
-            channel: &channel,
-            may_declare: settings.declare,
-        }
-        .apply(topology)
-        .await;
-        if outcome.is_ok() {
-            let _ = channel.close(200, "declared".into()).await;
-        }
-        outcome
+        work(&channel).await?;
+        let _ = channel.close(200, "done".into()).await;
+        Ok(())
     };
     let late = |_| DeclareError::new(DeclareErrorKind::Timeout);
     timeout(settings.connect_timeout, work)

@@ -138,7 +138,9 @@ impl Subscription {
             false => self.link().await,
         };
         let queue = &self.spec.queue;
-        declare::apply(&link, &self.shared.settings, &self.spec.topology)
+        let settings = &self.shared.settings;
+        let may_declare = settings.declare || self.spec.own;
+        declare::apply(&link, settings, &self.spec.topology, may_declare)
             .await
             .map_err(|cause| ConsumeError::from_declare(cause, queue))?;
         match timeout(limit, self.consume(&link)).await {

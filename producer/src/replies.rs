@@ -16,7 +16,7 @@ use coney_protocol::topology;
 use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::telemetry;
@@ -32,7 +32,7 @@ const PREFETCH: u16 = 500;
 pub struct Replies {
     queue: String,
     slots: Mutex<HashMap<TaskId, Arc<Slot>>>,
-    session: OnceCell<Session>,
+    started: OnceCell<()>,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -42,7 +42,7 @@ impl Replies {
         Arc::new(Self {
             queue: format!("coney.reply.{}", Uuid::now_v7()),
             slots: Mutex::default(),
-            session: OnceCell::new(),
+            started: OnceCell::new(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
         })
@@ -65,14 +65,18 @@ impl Replies {
         let start = || async {
             let session = broker.session("client");
             let spec = ConsumerSpec::new(self.queue.clone())
-                .topology(topology::reply_queue(self.queue.clone()))
+                .own_topology(topology::reply_queue(self.queue.clone()))
                 .prefetch(PREFETCH)
                 .tag("replies");
             let consumer = session.consume(spec).await?;
-            self.tasks.spawn(listen(Arc::clone(self), consumer));
-            Ok(session)
+            let end = End {
+                broker: broker.clone(),
+                session,
+            };
+            self.tasks.spawn(listen(Arc::clone(self), consumer, end));
+            Ok(())
         };
-        self.session.get_or_try_init(start).await.map(drop)
+        self.started.get_or_try_init(start).await.copied()
     }
 
     /// Makes a slot for the result of `id`; `None` if there is one already.
@@ -98,9 +102,6 @@ impl Replies {
         self.stop();
         self.tasks.close();
         self.tasks.wait().await;
-        if let Some(session) = self.session.get() {
-            session.close().await;
-        }
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Slot>>> {
@@ -113,7 +114,7 @@ impl Replies {
         let outcome = match Reply::decode(&delivery.payload) {
             Ok(reply) => self.hand_over(correlation, reply),
             Err(error) => {
-                warn!(queue = %self.queue, %error, "a reply could not be read");
+                warn!(target: "coney::client", queue = %self.queue, %error, "a reply could not be read");
                 // whoever waits for it shall not wait for ever
                 if let Some(id) = correlation.map(TaskId::from) {
                     self.hand_over(None, unreadable(id, &error));
@@ -142,14 +143,26 @@ fn unreadable(id: TaskId, error: &serde_json::Error) -> Reply {
     Reply::failure(id, Status::Failure, &report)
 }
 
+/// What is cleaned up when a client ends.
+struct End {
+    broker: Broker,
+    session: Session,
+}
+
 /// Takes replies until the client is closed or dropped.
-async fn listen(replies: Arc<Replies>, mut consumer: Consumer) {
+async fn listen(replies: Arc<Replies>, mut consumer: Consumer, end: End) {
     let closed = replies.closed.clone();
     while let Some(Some(delivery)) = closed.run_until_cancelled(consumer.next()).await {
         replies.deliver(delivery);
     }
     for slot in replies.slots().values() {
         slot.close();
+    }
+    drop(consumer);
+    end.session.close().await;
+    // one that cannot be deleted now goes by itself when it expires
+    if let Err(error) = end.broker.delete_queue(&replies.queue).await {
+        debug!(target: "coney::client", queue = %replies.queue, %error, "the reply queue is left to expire");
     }
 }
 

@@ -77,7 +77,13 @@ pub fn mark(
     now: SystemTime,
 ) {
     let headers = &mut properties.headers;
-    let error = format!("{}: {}", report.kind, report.message);
+    let causes = report.chain.iter().map(|cause| format!(": {cause}"));
+    let error = format!(
+        "{}: {}{}",
+        report.kind,
+        report.message,
+        causes.collect::<String>()
+    );
     headers.insert(names::REASON, reason.as_str());
     headers.insert(names::ERROR, Value::from(shorten(error)));
     headers.insert(names::QUEUE, queue.to_owned());

@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn the_last_of_two_values_of_a_name_counts_in_tables_of_any_size() {
         for size in [3, 100_000] {
-            let entries = (0..size).map(|n| (Cow::from((n % (size - 1)).to_string()), Value::I32(n)));
+            let entries =
+                (0..size).map(|n| (Cow::from((n % (size - 1)).to_string()), Value::I32(n)));
             let table: Table = entries.collect();
             assert_eq!(table.len() as i32, size - 1);
             assert_eq!(table.get("0"), Some(&Value::I32(size - 1)));

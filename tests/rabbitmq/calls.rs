@@ -1,6 +1,7 @@
 //! A typed call travels through the broker, and its typed result or failure comes back.
 
 use coney::prelude::*;
+use coney::protocol::property::Properties;
 use coney::{ResultErrorKind, SendErrorKind};
 use serde_json::json;
 
@@ -312,7 +313,7 @@ async fn a_result_that_nobody_wants_is_not_sent() {
 }
 
 #[tokio::test]
-async fn closing_a_client_wakes_who_waits() {
+async fn closing_a_client_wakes_who_waits_and_leaves_nothing_behind() {
     let vhost = Vhost::new();
     let broker = vhost.broker().await;
     let client = Client::new(&broker);
@@ -321,14 +322,44 @@ async fn closing_a_client_wakes_who_waits() {
         .await
         .expect("sent");
     let waiting = handle.result().into_future();
-    let (result, ()) = within("the caller is told", async {
-        tokio::join!(waiting, client.close())
-    })
-    .await;
-    assert!(matches!(
-        result.expect_err("closed").kind(),
-        ResultErrorKind::Closed
-    ));
+    let both = async { tokio::join!(waiting, client.close()) };
+    let (result, ()) = within("the caller is told", both).await;
+    let error = result.expect_err("closed");
+    assert!(matches!(error.kind(), ResultErrorKind::Closed), "{error}");
+    let queues = vhost.shows("queues").to_string();
+    assert!(!queues.contains("coney.reply."), "{queues}");
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_read_is_a_failure_and_not_a_silence() {
+    let vhost = Vhost::new();
+    let client = vhost.client().await;
+    let handle = tasks::multiply::call(6, 7)
+        .send(&client)
+        .await
+        .expect("sent");
+    let request = vhost.take("fast").await;
+    let mut properties = Properties::default();
+    properties.correlation_id = Some(handle.id().to_string());
+    let reply_to = request.properties.reply_to.clone().expect("a reply queue");
+    request.acker.ack();
+    vhost
+        .publish_raw(
+            &reply_to,
+            properties,
+            r#"{"status": "SUCCESS", "result": NaN}"#,
+        )
+        .await;
+    let error = handle
+        .result()
+        .timeout(secs(10))
+        .await
+        .expect_err("no JSON");
+    assert_eq!(
+        error.failure().map(|f| &*f.kind),
+        Some("UnreadableReply"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -257,3 +257,36 @@ async fn a_dead_letter_is_the_message_as_it_came() {
     assert!(died.is_some_and(|t| t + secs(1) > before));
     letter.acker.ack();
 }
+
+#[tokio::test]
+async fn a_lost_dead_letter_queue_is_declared_again() {
+    let mut kitchen = Kitchen::open().await;
+    let vhost = &kitchen.vhost;
+    vhost
+        .management
+        .delete(&format!("queues/{}/fast.dead", vhost.name));
+    vhost
+        .management
+        .delete(&format!("exchanges/{}/coney.dead", vhost.name));
+    kitchen.serve(bare("no.such.task", "1"), GOOD).await;
+    let reply = within("a reply", kitchen.replies.next())
+        .await
+        .expect("a reply");
+    reply.acker.ack();
+    let dead = async {
+        loop {
+            let declared = kitchen
+                .vhost
+                .management
+                .get(&format!("queues/{}", kitchen.vhost.name));
+            if declared.to_string().contains("fast.dead") {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the queue is back", dead).await;
+    let (reason, letter) = kitchen.vhost.dead_letter("fast").await;
+    assert_eq!(reason, "unknown_task");
+    letter.acker.ack();
+}

@@ -23,7 +23,7 @@ async fn stopping_finishes_what_runs_and_returns_the_rest() {
         .send_all((0..10).map(|_| tasks::wait_at_gate::call()))
         .await;
     gate.wait_started(3).await;
-    let (stopped, ()) = tokio::join!(worker.stop(), async { gate.open.add_permits(3) });
+    let stopped = worker.stop_and(|| gate.open.add_permits(3)).await;
     stopped.expect("a clean stop");
     gate.open.add_permits(7);
     let second = vhost.worker(setup).await;

@@ -1,12 +1,27 @@
 //! The little of RabbitMQ's HTTP API that tests need: virtual hosts, users, what the management UI shows.
+//!
+//! Shared: the tests of `coney-amqp` over a real broker include this file too.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+
+/// Host and port of the broker that the tests use.
+pub fn authority() -> String {
+    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://127.0.0.1:5672".to_owned());
+    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    match host.rsplit_once(':') {
+        // not a colon within an IPv6 address
+        Some((_, port)) if !port.ends_with(']') => host.to_owned(),
+        _ => format!("{host}:5672"),
+    }
+}
 
 /// A management API and its login.
 #[derive(Clone, Debug)]
@@ -16,11 +31,18 @@ pub struct Management {
 }
 
 impl Management {
-    /// The API beside the broker that the tests use.
+    /// The API at `CONEY_MANAGEMENT_URL`; on port 15672 of the broker's host if that is not set.
     pub fn new() -> Self {
-        let url = std::env::var("CONEY_MANAGEMENT_URL")
-            .unwrap_or_else(|_| "http://127.0.0.1:15672".to_owned());
-        let host = url.trim_start_matches("http://").trim_end_matches('/');
+        let place = match std::env::var("CONEY_MANAGEMENT_URL") {
+            Ok(url) => url.trim_start_matches("http://").to_owned(),
+            Err(_) => {
+                let broker = authority();
+                let host = broker.rsplit_once(':').map_or(&*broker, |(host, _)| host);
+                format!("{host}:15672")
+            }
+        };
+        let place = place.trim_end_matches('/');
+        let host = place.rsplit('@').next().unwrap_or(place);
         Self {
             host: host.to_owned(),
             authorization: STANDARD.encode("guest:guest"),
@@ -29,26 +51,24 @@ impl Management {
 
     /// Sends a request and returns the body as JSON (null without a body).
     pub fn request(&self, method: &str, path: &str, body: &Value) -> Value {
-        let answer = self
-            .exchange(method, path, body)
-            .unwrap_or_else(|e| {
-                panic!(
-                    "no RabbitMQ management API at {}: run `cargo xtask test`, or `cargo xtask rabbitmq up` and set \
-                     CONEY_MANAGEMENT_URL ({e})",
-                    self.host
-                )
-            });
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).unwrap_or("");
+        let (status, answer) = self.send(method, path, body).unwrap_or_else(|e| {
+            panic!(
+                "no RabbitMQ management API at {}: run `cargo xtask test`, or `cargo xtask rabbitmq up` and set \
+                 CONEY_MANAGEMENT_URL ({e})",
+                self.host
+            )
+        });
         assert!(
-            status.starts_with('2') || (method == "DELETE" && status == "404"),
-            "{method} {path}: {answer}"
+            (200..300).contains(&status) || (method == "DELETE" && status == 404),
+            "{method} {path}: {status} {answer}"
         );
-        serde_json::from_str(body).unwrap_or(Value::Null)
+        serde_json::from_str(&answer).unwrap_or(Value::Null)
     }
 
+    /// Sends a request and returns the status and the body, whatever they are.
+    ///
     /// HTTP 1.0, so that the answer is whole and not in chunks.
-    fn exchange(&self, method: &str, path: &str, body: &Value) -> std::io::Result<String> {
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(&self.host)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let body = if body.is_null() {
@@ -66,7 +86,9 @@ impl Management {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Ok((status.unwrap_or_default(), body.to_owned()))
     }
 
     /// What a path shows.

@@ -9,7 +9,7 @@ use coney::amqp::{Consumer, ConsumerSpec, Delivery, Publication};
 use coney::prelude::*;
 use coney::protocol::property::{Properties, Value};
 use coney::protocol::topology::Route;
-use coney::{Client, WorkerBuilder};
+use coney::{Client, Readiness, Ready, WorkerBuilder};
 use management::Management;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -171,6 +171,7 @@ pub fn bare(task: &str, id: &str) -> Properties {
 
 /// A worker that runs beside the test.
 pub struct RunningWorker {
+    ready: Readiness,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), coney::WorkerError>>,
 }
@@ -188,12 +189,25 @@ impl RunningWorker {
         if !within("the worker is ready", ready.ready()).await {
             panic!("the worker stopped: {:?}", running.await);
         }
-        Self { stop, running }
+        Self {
+            ready,
+            stop,
+            running,
+        }
     }
 
     /// Stops it and waits for its end.
     pub async fn stop(self) -> Result<(), coney::WorkerError> {
+        self.stop_and(|| ()).await
+    }
+
+    /// Stops it, does something once it takes no more, and waits for its end.
+    pub async fn stop_and(mut self, then: impl FnOnce()) -> Result<(), coney::WorkerError> {
         drop(self.stop);
+        let takes_no_more =
+            async { while !matches!(self.ready.changed().await, Some(Ready::Stopped) | None) {} };
+        within("the worker stops", takes_no_more).await;
+        then();
         within("the worker stops", self.running)
             .await
             .expect("the worker does not panic")

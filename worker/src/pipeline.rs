@@ -78,7 +78,7 @@ impl Pipeline {
 
     async fn refuse(&self, poison: Poison, acker: coney_amqp::Acker) {
         let queue = &self.settler.queue;
-        info!(%queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
+        info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
         let disposition = poisoned(&poison, SystemTime::now());
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
@@ -87,7 +87,7 @@ impl Pipeline {
 }
 
 fn tell(message: &Message, queue: &str, outcome: &'static str, started: Instant) {
-    debug!(
+    debug!(target: "coney::worker",
         %queue,
         task = %message.header.task,
         id = %message.header.id,

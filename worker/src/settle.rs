@@ -1,7 +1,7 @@
 //! Stage five: performs a disposition. Everything is confirmed before the delivery is acknowledged, and nothing else
 //! acknowledges.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use coney_amqp::{Acker, Broker, Publication, PublishError, PublishErrorKind};
@@ -13,7 +13,7 @@ use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
-use coney_protocol::topology::Route;
+use coney_protocol::topology::{Route, Topology};
 use coney_protocol::wire;
 use tracing::{debug, error, warn};
 
@@ -87,11 +87,16 @@ impl Letter {
     }
 }
 
+/// How long a slot rests before it returns what it could not settle: the broker delivers it again at once.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Performs dispositions of one queue.
 #[derive(Debug)]
 pub(crate) struct Settler {
     pub(crate) broker: Broker,
     pub(crate) queue: String,
+    /// What the queue needs, its dead letters among it.
+    pub(crate) topology: Topology,
     pub(crate) worker: String,
 }
 
@@ -133,7 +138,8 @@ impl Settler {
             (Ok(()), Then::Requeue) => acker.requeue(),
             (Err(error), _) => {
                 telemetry::unsettled();
-                warn!(queue = %self.queue, %error, "what follows from a task was not confirmed: it goes back to its queue");
+                tokio::time::sleep(UNSETTLED_PAUSE).await;
+                warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task was not confirmed: it goes back to its queue");
                 acker.requeue();
             }
         }
@@ -147,7 +153,7 @@ impl Settler {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => error,
         };
-        warn!(queue = %self.queue, id = %address.id, error = %refused, "the broker refuses a result");
+        warn!(target: "coney::worker", queue = %self.queue, id = %address.id, error = %refused, "the broker refuses a result");
         let report = ErrorReport::new(
             "ResultError",
             format!("the worker could not send the result: {refused}"),
@@ -157,7 +163,7 @@ impl Settler {
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
                 // nothing can reach this caller; running the task again would not change that
-                error!(queue = %self.queue, %error, "the broker refuses every result for this caller");
+                error!(target: "coney::worker", queue = %self.queue, %error, "the broker refuses every result for this caller");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -185,15 +191,21 @@ impl Settler {
             now,
         );
         let route = self.broker.preset().dead_route(&self.queue);
-        debug!(queue = %self.queue, reason = reason.as_str(), "dead letter");
-        let publication = Publication::new(route, properties, body);
-        let verdict = self.broker.publisher().publish(publication).await;
-        match &verdict {
-            Ok(()) => telemetry::dead_letter(&self.queue, reason),
-            Err(error) if is_missing(error) => {
-                error!(queue = %self.queue, "the dead-letter queue is gone: restart a worker that may declare it");
+        debug!(target: "coney::worker", queue = %self.queue, reason = reason.as_str(), "dead letter");
+        let letter = Publication::new(route, properties, body);
+        let publisher = self.broker.publisher();
+        let verdict = match publisher.publish(letter.clone()).await {
+            Err(error) if is_missing(&error) => {
+                warn!(target: "coney::worker", queue = %self.queue, "the dead-letter queue is gone: declaring it again");
+                match self.broker.declare(&self.topology).await {
+                    Ok(()) => publisher.publish(letter).await,
+                    Err(_) => Err(error),
+                }
             }
-            Err(_) => {}
+            verdict => verdict,
+        };
+        if verdict.is_ok() {
+            telemetry::dead_letter(&self.queue, reason);
         }
         verdict
     }

@@ -19,13 +19,13 @@ pub(crate) async fn drain(
 ) -> Result<(), WorkerError> {
     running.close();
     if !running.is_empty() {
-        info!(running = running.len(), ?grace, "finishing what runs");
+        info!(target: "coney::worker", running = running.len(), ?grace, "finishing what runs");
     }
     if tokio::time::timeout(grace, running.wait()).await.is_ok() {
         return Ok(());
     }
     let tasks = running.len();
-    warn!(tasks, "the grace period is over: stopping what runs");
+    warn!(target: "coney::worker", tasks, "the grace period is over: stopping what runs");
     abort.cancel();
     running.wait().await;
     Err(WorkerError::Aborted { tasks })

@@ -132,8 +132,8 @@ impl Worker {
             () = stop => {}
             () = follow(&session, &ready) => {}
         }
-        ready.send_replace(Ready::Stopped);
         stopping.cancel();
+        ready.send_replace(Ready::Stopped);
         // each loop returns what waits in its prefetch as it ends
         while loops.join_next().await.is_some() {}
         let drained = shutdown::drain(&running, &abort, parts.grace).await;
@@ -175,6 +175,7 @@ impl Parts {
                 },
                 settler: Settler {
                     broker: self.broker.clone(),
+                    topology: self.broker.preset().topology(&plan.spec),
                     queue,
                     worker: self.name.clone(),
                 },

@@ -50,6 +50,8 @@ fn steps(broker: &Broker, totals: &mut Option<Totals>) -> Result<()> {
 fn tests(broker: &Broker, totals: &mut Option<Totals>) -> Result<()> {
     let mut command = cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     broker.tell(&mut command);
+    // most tests wait for a broker: more of them at once than processors
+    command.env("RUST_TEST_THREADS", "8");
     let line = line(&command);
     heading(&line);
     let mut child = command

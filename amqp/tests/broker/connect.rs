@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use coney_amqp::{Broker, ConnectError, ConnectErrorKind};
 use tokio::net::TcpListener;
 
+use super::management::Management;
 use super::support::{Scratch, broker, soon, url, url_with, user};
 
 async fn refused(url: &str) -> ConnectError {
@@ -43,8 +44,8 @@ async fn a_connection_is_named_in_the_management_ui() {
     // the management API learns of connections with a delay of its own
     soon("the connection in the UI", async {
         loop {
-            let (_, connections) = super::management::call("GET", "/api/connections", "");
-            if connections.contains(&wanted) {
+            let connections = Management::new().get("connections");
+            if connections.to_string().contains(&wanted) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -6,8 +6,12 @@
 mod connect;
 mod consume;
 mod declare;
+#[allow(unreachable_pub, reason = "shared with the tests of the facade")]
+#[path = "../../../tests/support/management.rs"]
 mod management;
 mod proxy;
 mod publish;
 mod recover;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

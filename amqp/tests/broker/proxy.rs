@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use coney_amqp::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::support::{url, url_with};
+use super::management::authority;
+use super::support::url_with;
 
 /// The broker's `connection.blocked`, with the reason `low on memory`.
 const BLOCKED: &[u8] = b"\x01\0\0\0\0\0\x12\0\x0a\0\x3c\x0dlow on memory\xce";
@@ -112,11 +112,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 
 /// Copies both ways until either side ends.
 async fn forward(near: TcpStream, number: usize, shared: &Shared) -> Option<()> {
-    let address = Address::parse(&url()).expect("CONEY_URL");
     let mut words = shared.words.subscribe();
-    let far = TcpStream::connect((address.host(), address.port()))
-        .await
-        .ok()?;
+    let far = TcpStream::connect(authority()).await.ok()?;
     let (mut near_in, mut near_out) = near.into_split();
     let (mut far_in, mut far_out) = far.into_split();
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);

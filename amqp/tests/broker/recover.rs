@@ -5,7 +5,7 @@ use std::time::Duration;
 use coney_amqp::{Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
 use tokio::time::Instant;
 
-use super::management::must;
+use super::management::Management;
 use super::proxy::Proxy;
 use super::support::{Scratch, broker, classic, consume, next, soon, take, to_queue, until, url};
 
@@ -190,7 +190,7 @@ async fn a_queue_deleted_under_its_consumer_is_declared_again() {
         .expect("stored");
     let held = next(&mut neighbour).await;
     until(&session, is_ready).await;
-    must("DELETE", &format!("/api/queues/%2f/{queue}"), "");
+    Management::new().delete(&format!("queues/%2f/{queue}"));
     until(&session, |status| !is_ready(status)).await;
     until(&session, is_ready).await;
     broker
@@ -239,8 +239,8 @@ async fn a_connection_closed_by_the_operator_comes_back() {
 
 /// Closes all connections of a program through the management API, once it knows at least two; returns how many.
 fn close_connections(program: &str) -> usize {
-    let (_, connections) = super::management::call("GET", "/api/connections", "");
-    let connections: serde_json::Value = serde_json::from_str(&connections).unwrap_or_default();
+    let management = Management::new();
+    let connections = management.get("connections");
     let ours: Vec<&str> = connections
         .as_array()
         .into_iter()
@@ -255,7 +255,7 @@ fn close_connections(program: &str) -> usize {
     if ours.len() >= 2 {
         for name in &ours {
             let name = name.replace(' ', "%20").replace('>', "%3E");
-            super::management::call("DELETE", &format!("/api/connections/{name}"), "");
+            management.delete(&format!("connections/{name}"));
         }
     }
     ours.len()

@@ -10,9 +10,10 @@ use coney_amqp::{
 use coney_protocol::property::Properties;
 use coney_protocol::spec::QueueSpec;
 use coney_protocol::topology::{Exchange, Preset, Route, Topology, reply_queue};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::management;
+use super::management::{Management, authority};
 
 /// Longer than anything here takes, shorter than a person's patience.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -24,24 +25,21 @@ pub(crate) fn url() -> String {
 
 /// The URL with another user, place or virtual host.
 pub(crate) fn url_with(user: &str, place: Option<&str>, vhost: &str) -> String {
-    let address = Address::parse(&url()).expect("CONEY_URL");
-    let own = format!("{}:{}", address.host(), address.port());
-    format!("amqp://{user}@{}/{vhost}", place.unwrap_or(&own))
+    let place = place.map_or_else(authority, str::to_owned);
+    format!("amqp://{user}@{place}/{vhost}")
 }
 
 /// The URL of a new user who may configure, write and read what these patterns match; of one without any permission
 /// if there are none.
 pub(crate) fn user(scratch: &Scratch, permissions: Option<[&str; 3]>) -> String {
     let user = scratch.name("user");
-    management::must(
-        "PUT",
-        &format!("/api/users/{user}"),
-        r#"{"password":"hunter2","tags":""}"#,
-    );
-    scratch.delete_later(format!("/api/users/{user}"));
+    let management = Management::new();
+    let account = json!({"password": "hunter2", "tags": ""});
+    management.request("PUT", &format!("users/{user}"), &account);
+    scratch.delete_later(format!("users/{user}"));
     if let Some([configure, write, read]) = permissions {
-        let body = format!(r#"{{"configure":"{configure}","write":"{write}","read":"{read}"}}"#);
-        management::must("PUT", &format!("/api/permissions/%2f/{user}"), &body);
+        let rights = json!({"configure": configure, "write": write, "read": read});
+        management.request("PUT", &format!("permissions/%2f/{user}"), &rights);
     }
     url_with(&format!("{user}:hunter2"), None, "%2f")
 }
@@ -103,7 +101,7 @@ impl Scratch {
 
     fn named(&self, name: &str, kind: &str) -> String {
         let name = self.name(name);
-        self.delete_later(format!("/api/{kind}/%2f/{name}"));
+        self.delete_later(format!("{kind}/%2f/{name}"));
         name
     }
 }
@@ -111,8 +109,10 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let paths = self.paths.get_mut().map(std::mem::take).unwrap_or_default();
+        let management = Management::new();
         for path in paths.iter().rev() {
-            management::delete(path);
+            // it may not be there; and a test that failed has more to say
+            let _ = management.send("DELETE", path, &Value::Null);
         }
     }
 }

@@ -34,57 +34,57 @@ fn resident() -> anyhow::Result<f64> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
-    let calls: u64 = match std::env::args().nth(1) {
-        Some(number) => number.parse().context("the number of calls")?,
-        None => 100_000,
-    };
     let broker = Broker::connect(&url)
         .await
         .context("no broker: set CONEY_URL")?;
-    let client = Client::new(&broker);
-    let warm_up = client.send_all((0..1000).map(double::call)).await;
-    drop(warm_up);
-    println!("connected             {:7.1} MiB", resident()?);
-
-    // no worker yet: every call is in flight at the same time
-    let started = Instant::now();
-    let sent = client.send_all((0..calls).map(double::call)).await;
-    let handles = sent.into_iter().collect::<Result<Vec<_>, _>>()?;
-    println!(
-        "{} in flight   {:7.1} MiB   sent in {:.1?}",
-        client.in_flight(),
-        resident()?,
-        started.elapsed()
-    );
-
-    let worker = Worker::builder(&broker).task::<double>().build()?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run_until(async {
-        let _ = stopped.await;
-    }));
-    let started = Instant::now();
-    for (n, handle) in (0..calls).zip(&handles) {
-        let doubled = handle.result().timeout(mins(10)).await?;
-        anyhow::ensure!(doubled == n * 2, "{n} doubled is {doubled}");
+    match std::env::args().nth(1).as_deref() {
+        // the worker is a process of its own, so that only the client's memory is measured
+        Some("worker") => {
+            let worker = Worker::builder(&broker).task::<double>().build()?;
+            Ok(worker.run_until(shutdown_signal()).await?)
+        }
+        Some(calls) => measure(&broker, calls.parse().context("the number of calls")?).await,
+        None => measure(&broker, 100_000).await,
     }
-    println!(
-        "all results are here  {:7.1} MiB   in {:.1?}",
-        resident()?,
-        started.elapsed()
-    );
+}
 
-    drop(handles);
+async fn measure(broker: &Broker, calls: u64) -> anyhow::Result<()> {
+    let client = Client::new(broker);
+    drop(client.send_all((0..1000).map(double::call)).await);
+    show("connected", &client)?;
+    let mut worker = None;
+    for round in 1..=4 {
+        let started = Instant::now();
+        let sent = client.send_all((0..calls).map(double::call)).await;
+        let handles = sent.into_iter().collect::<Result<Vec<_>, _>>()?;
+        println!("round {round}: sent in {:.1?}", started.elapsed());
+        // in the first round there is no worker yet: every call is in flight at the same time
+        show("all sent", &client)?;
+        if worker.is_none() {
+            let myself = std::env::current_exe()?;
+            let process = tokio::process::Command::new(myself)
+                .arg("worker")
+                .kill_on_drop(true)
+                .spawn()?;
+            worker = Some(process);
+        }
+        for (n, handle) in (0..calls).zip(&handles) {
+            let doubled = handle.result().timeout(mins(10)).await?;
+            anyhow::ensure!(doubled == n * 2, "{n} doubled is {doubled}");
+        }
+        show("all answered", &client)?;
+        drop(handles);
+        show("handles dropped", &client)?;
+    }
+    client.close().await;
+    Ok(())
+}
+
+fn show(when: &str, client: &Client) -> anyhow::Result<()> {
+    let in_flight = client.in_flight();
     println!(
-        "{} in flight        {:7.1} MiB",
-        client.in_flight(),
+        "  {when:<16} {in_flight:>7} in flight {:>8.1} MiB",
         resident()?
     );
-    let again = client.send_all((0..calls).map(double::call)).await;
-    for (n, handle) in (0..calls).zip(again) {
-        anyhow::ensure!(handle?.result().timeout(mins(10)).await? == n * 2);
-    }
-    println!("after a second round  {:7.1} MiB", resident()?);
-    drop(stop);
-    running.await??;
     Ok(())
 }

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "rabbitmq/calls.rs"]
 mod a_call_comes_back;
+#[path = "rabbitmq/retries.rs"]
+mod a_failed_attempt_is_repeated;
 #[path = "rabbitmq/mistakes.rs"]
 mod a_mistake_is_a_typed_error;
 #[path = "rabbitmq/context.rs"]
@@ -21,7 +23,11 @@ mod a_worker_runs_until_it_is_told_to_stop;
 mod either_side_may_start_first;
 #[path = "rabbitmq/poison.rs"]
 mod nothing_is_acked_away;
+#[path = "rabbitmq/delays.rs"]
+mod nothing_waits_in_a_worker;
 #[path = "rabbitmq/tasks.rs"]
 mod tasks;
 #[path = "rabbitmq/management.rs"]
 mod the_broker_shows_what_is_there;
+#[path = "rabbitmq/limits.rs"]
+mod time_limits_are_kept;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use coney_protocol::delay;
 use coney_protocol::topology::{Preset, Topology};
+use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -59,6 +61,8 @@ pub(crate) struct Core {
     watchers: TaskTracker,
     /// Ends every task.
     pub(crate) stop: CancellationToken,
+    /// Set once the delay ladder is declared.
+    ladder: OnceCell<()>,
     server: Server,
     _stop_on_drop: DropGuard,
 }
@@ -94,6 +98,7 @@ impl Broker {
             pool,
             tasks: TaskTracker::new(),
             watchers,
+            ladder: OnceCell::new(),
             server,
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
@@ -157,6 +162,20 @@ impl Broker {
         let link = link.map_err(DeclareError::from_connect)?;
         let settings = &self.core.settings;
         declare::apply(&link, settings, topology, settings.declare).await
+    }
+
+    /// Makes sure that the delay ladder is there, once for all clones of this handle.
+    ///
+    /// # Errors
+    ///
+    /// [`DeclareError`], as [`declare`](Self::declare).
+    ///
+    /// # Cancel safety
+    ///
+    /// A part of the ladder may have been declared; the next call declares all of it.
+    pub async fn ensure_ladder(&self) -> Result<(), DeclareError> {
+        let declare = || async { self.declare(&delay::ladder()).await };
+        self.core.ladder.get_or_try_init(declare).await.copied()
     }
 
     /// Deletes a queue and what is in it; one that is not there counts as deleted.

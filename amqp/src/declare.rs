@@ -1,9 +1,10 @@
 //! Applies a topology: declares it, or checks that it is there. Deletes a queue.
 
-use coney_protocol::topology::{Binding, Exchange, ExchangeKind, Queue, Topology};
+use coney_protocol::topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology};
 use lapin::Channel;
 use lapin::options::{
-    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use tokio::time::timeout;
@@ -130,21 +131,33 @@ impl Hand<'_> {
     }
 
     async fn bind(&self, binding: &Binding) -> Result<(), DeclareError> {
-        let resource = || Resource::Binding {
-            exchange: binding.exchange.to_string(),
-            queue: binding.queue.to_string(),
-            key: binding.key.to_string(),
+        let source = properties::short(&binding.exchange, "exchange").map_err(unfit)?;
+        let key = properties::short(&binding.key, "binding key").map_err(unfit)?;
+        let none = FieldTable::default();
+        let bound = match &binding.destination {
+            Destination::Exchange(name) => {
+                let name = properties::short(name, "exchange").map_err(unfit)?;
+                let options = ExchangeBindOptions::default();
+                self.channel
+                    .exchange_bind(name, source, key, options, none)
+                    .await
+            }
+            other => {
+                let name = properties::short(other.name(), "queue").map_err(unfit)?;
+                let options = QueueBindOptions::default();
+                self.channel
+                    .queue_bind(name, source, key, options, none)
+                    .await
+            }
         };
-        self.channel
-            .queue_bind(
-                properties::short(&binding.queue, "queue").map_err(unfit)?,
-                properties::short(&binding.exchange, "exchange").map_err(unfit)?,
-                properties::short(&binding.key, "binding key").map_err(unfit)?,
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .map_err(|cause| self.error(cause, resource()))
+        bound.map_err(|cause| {
+            let resource = Resource::Binding {
+                exchange: binding.exchange.to_string(),
+                queue: binding.destination.name().to_string(),
+                key: binding.key.to_string(),
+            };
+            self.error(cause, resource)
+        })
     }
 
     fn error(&self, cause: lapin::Error, resource: Resource) -> DeclareError {

@@ -31,6 +31,9 @@ pub(crate) fn check_queue_text(name: &str) -> Result<(), String> {
     if name.starts_with("amq.") {
         return Err("names that start with `amq.` belong to RabbitMQ: choose another".to_owned());
     }
+    if name.contains(['*', '#']) {
+        return Err("`*` and `#` make a pattern of a routing key: choose a name without".to_owned());
+    }
     text(name, MOST_IN_QUEUE)
 }
 
@@ -61,7 +64,7 @@ mod tests {
         let fitting = "x".repeat(MAX_QUEUE_NAME);
         let long = "x".repeat(MAX_QUEUE_NAME + 1);
         for name in [
-            "", "emails", "größe", "a\nb", "amq.gen", "amq", &fitting, &long,
+            "", "emails", "größe", "a\nb", "amq.gen", "amq", "a.*", "#", &fitting, &long,
         ] {
             let expected = check_queue_name(name).map_err(|error| error.to_string());
             assert_eq!(check_queue_text(name), expected, "{name}");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
 use coney_protocol::answer::AnswerOk;
@@ -148,7 +148,15 @@ impl Client {
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
-        let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
+        let wait = enqueue::wait(header, SystemTime::now());
+        if wait.is_some() {
+            self.0
+                .broker
+                .ensure_ladder()
+                .await
+                .map_err(|error| fail(SendErrorKind::Declare(error)))?;
+        }
+        let publication = enqueue::publication(&self.0.broker, &queue, &call.message, wait);
         let started = Instant::now();
         let receipt = self.0.broker.publisher().submit(publication).await;
         Ok(Submitted {

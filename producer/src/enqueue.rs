@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use coney_amqp::{Broker, DeclareError, Publication};
 use coney_protocol::call::Prepared;
+use coney_protocol::delay::{Precision, Steps};
 use coney_protocol::header::Header;
 use coney_protocol::message::Message;
 use coney_protocol::options::Target;
@@ -17,11 +19,8 @@ use crate::error::SendErrorKind;
 /// What keeps a call from being sent, as far as it can be told before anything is sent.
 pub(crate) fn objection<O, E>(call: &Prepared<O, E>, max_body: usize) -> Option<SendErrorKind> {
     let size = call.message.body.bytes.len();
-    if size > max_body {
-        let limit = max_body;
-        return Some(SendErrorKind::TooLarge { size, limit });
-    }
-    call.start.map(|_| SendErrorKind::Delay)
+    let limit = max_body;
+    (size > limit).then_some(SendErrorKind::TooLarge { size, limit })
 }
 
 /// The queues that this client has declared, so that each is declared once.
@@ -83,8 +82,23 @@ pub(crate) fn complete(
     }
 }
 
-/// The publication of a message for the queue called `queue`.
-pub(crate) fn publication(broker: &Broker, queue: &str, message: &Message) -> Publication {
+/// The publication of a message for the queue called `queue`: through the delay ladder if it shall start later.
+pub(crate) fn publication(
+    broker: &Broker,
+    queue: &str,
+    message: &Message,
+    wait: Option<Steps>,
+) -> Publication {
     let (properties, body) = wire::encode(message);
-    Publication::new(broker.preset().route(queue), properties, body)
+    let route = match wait {
+        Some(steps) => steps.route(queue),
+        None => broker.preset().route(queue),
+    };
+    Publication::new(route, properties, body)
+}
+
+/// How long a message waits in the broker before it reaches its queue, if it has to.
+pub(crate) fn wait(header: &Header, now: SystemTime) -> Option<Steps> {
+    let remaining = header.eta?.duration_since(now).ok()?;
+    Steps::of(remaining, Precision::Fine)
 }

@@ -35,8 +35,6 @@ pub enum SendErrorKind {
         /// The client's limit, in bytes.
         limit: usize,
     },
-    /// The call has a delay or an ETA, which this version does not have yet.
-    Delay,
     /// A call with the same id waits for its result already.
     DuplicateId(TaskId),
     /// The queue could not be declared, or is not there.
@@ -117,9 +115,6 @@ impl fmt::Display for SendErrorKind {
                 f,
                 "its body has {size} bytes, more than the client's limit of {limit}: send a reference to the data, \
                  or raise `max_body`"
-            ),
-            Self::Delay => f.write_str(
-                "it has a delay or an ETA, which this version cannot wait out in the broker yet: send it without",
             ),
             Self::DuplicateId(id) => {
                 write!(f, "a call with the id {id} waits for its result already")

@@ -12,13 +12,13 @@ use crate::argument::Params;
 use crate::codec::body::EMPTY_EMBED;
 use crate::context::TaskContext;
 use crate::error::EncodeError;
-use crate::header::{self, Header, TimeLimit};
+use crate::header::{self, Header, TimeLimit, names};
 use crate::id::TaskId;
 use crate::message::{Body, Message};
 use crate::name::{check_queue_name, check_task_name};
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::Value;
-use crate::spec::Queue;
+use crate::spec::{Queue, RetryPolicy};
 use crate::task::Task;
 
 /// A call that has not been sent: typed arguments, and options that start from the task's own.
@@ -205,6 +205,12 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Repeats failed attempts otherwise than the task says.
+            pub fn retry(mut self, policy: RetryPolicy) -> Self {
+                self.options.retry = Some(policy);
+                self
+            }
+
             /// Limits how long one attempt may take.
             pub fn timeout(mut self, limit: Duration) -> Self {
                 self.options.timeout = Some(limit);
@@ -217,7 +223,7 @@ macro_rules! impl_setters {
                 self
             }
 
-            /// Makes it a child of a running task: the same workflow, the same trace.
+            /// Makes it a child of a running task: the same workflow and trace, and no longer worth doing than its parent.
             pub fn child_of(mut self, parent: &TaskContext) -> Self {
                 self.options.parent = Some(parent.lineage());
                 self
@@ -255,8 +261,6 @@ pub struct Prepared<O, E> {
     pub message: Message,
     /// The queue it goes to.
     pub target: Target,
-    /// When it shall start, if not at once.
-    pub start: Option<Start>,
     /// How the output is read when it comes back.
     pub answer: AnswerOk<O>,
     error: PhantomData<fn() -> E>,
@@ -273,25 +277,44 @@ impl<O, E> Prepared<O, E> {
         check_names(task, &options, &target)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
-        header.expires = options
-            .expires
-            .and_then(|d| SystemTime::now().checked_add(d));
+        let now = SystemTime::now();
+        header.eta = start_at(options.start, now)?;
+        header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);
         header.priority = options.priority.map(Priority::level);
         header.ignore_result = options.ignore_result;
         header.extra = options.headers;
+        if let Some(policy) = options.retry {
+            header.extra.insert(names::RETRY, policy.to_string());
+        }
         if let Some(parent) = options.parent {
             header.root_id = Some(parent.root_id);
             header.parent_id = Some(parent.parent_id);
             header.set_trace(parent.trace);
+            header.expires = match (header.expires, parent.expires) {
+                (Some(own), Some(parents)) => Some(own.min(parents)),
+                (own, parents) => own.or(parents),
+            };
         }
         Ok(Self {
             message: Message::new(header, Body::json(body)),
             target,
-            start: options.start,
             answer,
             error: PhantomData,
         })
+    }
+}
+
+/// When a call shall start, if it is not at once: a time that is past is now.
+fn start_at(start: Option<Start>, now: SystemTime) -> Result<Option<SystemTime>, EncodeError> {
+    match start {
+        None => Ok(None),
+        Some(Start::At(time)) => Ok((time > now).then_some(time)),
+        Some(Start::After(delay)) if delay.is_zero() => Ok(None),
+        Some(Start::After(delay)) => match now.checked_add(delay) {
+            Some(time) => Ok(Some(time)),
+            None => Err(EncodeError::Delay { delay }),
+        },
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Inner {
     pub trace: TraceContext,
     /// The caller's own headers.
     pub headers: Table,
+    /// When the task is no longer worth doing.
+    pub expires: Option<SystemTime>,
     /// When the attempt will be cut off.
     pub deadline: Option<SystemTime>,
     /// Fires when the task shall stop.
@@ -65,6 +67,7 @@ impl Inner {
             parent_id: None,
             trace: TraceContext::start(),
             headers: Table::new(),
+            expires: None,
             deadline: None,
             cancellation: CancellationToken::new(),
             states: Arc::default(),
@@ -150,13 +153,20 @@ impl TaskContext {
     /// What a call that this task sends inherits: see `Call::child_of`.
     #[must_use]
     pub fn lineage(&self) -> Lineage {
-        Lineage::new(self.0.root_id.clone(), self.0.id.clone(), self.0.trace)
+        let Inner { root_id, id, .. } = &*self.0;
+        Lineage::new(root_id.clone(), id.clone(), self.0.trace, self.0.expires)
     }
 
     /// The caller's own headers.
     #[must_use]
     pub fn headers(&self) -> &Table {
         &self.0.headers
+    }
+
+    /// When the task is no longer worth doing, if it expires; its children expire then as well.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.0.expires
     }
 
     /// When the attempt will be cut off, if it has a limit.

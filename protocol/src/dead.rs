@@ -85,7 +85,7 @@ pub fn mark(
         causes.collect::<String>()
     );
     headers.insert(names::REASON, reason.as_str());
-    headers.insert(names::ERROR, Value::from(shorten(error)));
+    headers.insert(names::ERROR, Value::from(shorten(error, MAX_ERROR)));
     headers.insert(names::QUEUE, queue.to_owned());
     headers.insert(names::WORKER, worker.to_owned());
     headers.insert(names::DIED_AT, time::format(now));
@@ -95,9 +95,10 @@ pub fn mark(
     properties.persistent = true;
 }
 
-fn shorten(mut text: String) -> String {
-    if text.len() > MAX_ERROR {
-        let end = (0..=MAX_ERROR).rev().find(|&at| text.is_char_boundary(at));
+/// Cuts a text to so many bytes at most, at a character.
+pub(crate) fn shorten(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or(0));
         text.push('…');
     }

@@ -26,6 +26,12 @@ pub enum EncodeError {
         #[source]
         source: crate::name::NameError,
     },
+    /// The delay ends later than any clock can tell.
+    #[error("a delay of {delay:?} ends later than any clock can tell")]
+    Delay {
+        /// The delay.
+        delay: std::time::Duration,
+    },
     /// A header of the caller's own has a name that the protocol uses.
     #[error("the header `{name}` belongs to the protocol: choose another name")]
     ReservedHeader {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::TaskId;
 use crate::property::Table;
+use crate::spec::RetryPolicy;
 use crate::trace::TraceContext;
 
 /// The names of the headers that coney adds to Celery's.
@@ -12,14 +13,16 @@ pub mod names {
     pub const REASON: &str = "coney-reason";
     /// The error text of a dead letter.
     pub const ERROR: &str = "coney-error";
+    /// The failed attempts so far, the last ten: a list of tables with `attempt`, `at`, `worker`, `error`.
+    pub const ATTEMPTS: &str = "coney-attempts";
+    /// The retry policy of this call, instead of the task's: see `RetryPolicy`'s text form.
+    pub const RETRY: &str = "coney-retry";
     /// The queue that a dead letter came from.
     pub const QUEUE: &str = "coney-queue";
     /// The worker that gave a dead letter up.
     pub const WORKER: &str = "coney-worker";
     /// When a message became a dead letter, ISO 8601.
     pub const DIED_AT: &str = "coney-died-at";
-    /// The time after which the workflow is worth nothing any more, ISO 8601.
-    pub const DEADLINE: &str = "coney-deadline";
     /// W3C trace context: the caller's span.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C trace context: vendor data.
@@ -185,6 +188,12 @@ impl Header {
         if self.extra.get(names::TRACEPARENT).is_none() {
             self.extra.insert(names::TRACEPARENT, trace.to_string());
         }
+    }
+
+    /// The retry policy that the caller gave, if it did.
+    #[must_use]
+    pub fn retry(&self) -> Option<RetryPolicy> {
+        self.extra.get(names::RETRY)?.as_str()?.parse().ok()
     }
 
     /// The text that a reply has to carry to be matched.

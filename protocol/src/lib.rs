@@ -11,7 +11,8 @@
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`] | results on their way back |
-//! | [`dead`] | dead letters and their reasons |
+//! | [`policy`], [`delay`] | when the next attempt comes; how it waits in the broker |
+//! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
 //! | [`context`], [`outcome`] | what a running task sees, and what it may answer |
@@ -22,16 +23,19 @@ pub mod call;
 pub mod codec;
 pub mod context;
 pub mod dead;
+pub mod delay;
 pub mod error;
 #[doc(hidden)]
 pub mod expansion;
 pub mod header;
+pub mod history;
 pub mod id;
 pub mod inject;
 pub mod message;
 pub mod name;
 pub mod options;
 pub mod outcome;
+pub mod policy;
 pub mod property;
 pub mod reply;
 pub mod spec;

@@ -17,8 +17,8 @@ pub const MAX_TASK_NAME: usize = 255;
 ///
 /// # Errors
 ///
-/// [`NameError`] for an empty name, one longer than [`MAX_QUEUE_NAME`], a control character, or the prefix `amq.`,
-/// which RabbitMQ keeps for itself.
+/// [`NameError`] for an empty name, one longer than [`MAX_QUEUE_NAME`], a control character, the prefix `amq.`, which
+/// RabbitMQ keeps for itself, or a `*` or `#`, which would make a pattern of the key that the queue is bound with.
 pub const fn check_queue_name(name: &str) -> Result<(), NameError> {
     let bytes = name.as_bytes();
     if bytes.len() >= 4
@@ -28,6 +28,13 @@ pub const fn check_queue_name(name: &str) -> Result<(), NameError> {
         && bytes[3] == b'.'
     {
         return Err(NameError::Reserved);
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'*' || bytes[at] == b'#' {
+            return Err(NameError::Pattern);
+        }
+        at += 1;
     }
     check_text(bytes, MAX_QUEUE_NAME)
 }
@@ -78,6 +85,8 @@ pub enum NameError {
     Control,
     /// The name starts with `amq.`.
     Reserved,
+    /// The name of a queue contains `*` or `#`: as a binding key it would be a pattern.
+    Pattern,
 }
 
 impl fmt::Display for NameError {
@@ -90,6 +99,9 @@ impl fmt::Display for NameError {
             Self::Control => f.write_str("a name cannot contain control characters"),
             Self::Reserved => {
                 f.write_str("names that start with `amq.` belong to RabbitMQ: choose another")
+            }
+            Self::Pattern => {
+                f.write_str("`*` and `#` make a pattern of a routing key: choose a name without")
             }
         }
     }
@@ -108,6 +120,8 @@ mod tests {
         assert_eq!(check_queue_name(""), Err(NameError::Empty));
         assert_eq!(check_queue_name("amq.gen"), Err(NameError::Reserved));
         assert_eq!(check_queue_name("a\nb"), Err(NameError::Control));
+        assert_eq!(check_queue_name("a.*.b"), Err(NameError::Pattern));
+        assert_eq!(check_queue_name("all.#"), Err(NameError::Pattern));
         let long = "x".repeat(MAX_QUEUE_NAME + 1);
         assert!(matches!(
             check_queue_name(&long),

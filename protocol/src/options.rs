@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::TaskId;
 use crate::property::Table;
-use crate::spec::{QueueSpec, TaskSpec};
+use crate::spec::{QueueSpec, RetryPolicy, TaskSpec};
 use crate::trace::TraceContext;
 
 /// Priority of a task within its queue, higher first.
@@ -82,6 +82,8 @@ pub struct CallOptions {
     pub expires: Option<Duration>,
     /// Priority within the queue.
     pub priority: Option<Priority>,
+    /// How often and how fast a failed attempt is repeated.
+    pub retry: Option<RetryPolicy>,
     /// Whether nobody wants the result.
     pub ignore_result: Option<bool>,
     /// How long one attempt may take.
@@ -104,16 +106,24 @@ pub struct Lineage {
     pub parent_id: TaskId,
     /// The span of the task that sends.
     pub trace: TraceContext,
+    /// When the task that sends is no longer worth doing, and so what it sends.
+    pub expires: Option<SystemTime>,
 }
 
 impl Lineage {
     /// Makes a lineage of its parts.
     #[must_use]
-    pub const fn new(root_id: TaskId, parent_id: TaskId, trace: TraceContext) -> Self {
+    pub const fn new(
+        root_id: TaskId,
+        parent_id: TaskId,
+        trace: TraceContext,
+        expires: Option<SystemTime>,
+    ) -> Self {
         Self {
             root_id,
             parent_id,
             trace,
+            expires,
         }
     }
 }

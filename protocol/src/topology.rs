@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::delay;
 use crate::property::{Table, Value};
 use crate::spec::QueueSpec;
 
@@ -74,16 +75,36 @@ pub struct Queue {
     pub arguments: Table,
 }
 
-/// A binding to make: from an exchange to a queue.
+/// A binding to make: from an exchange to a queue or to another exchange.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Binding {
-    /// The exchange.
+    /// The exchange it starts from.
     pub exchange: Cow<'static, str>,
-    /// The queue.
-    pub queue: Cow<'static, str>,
+    /// Where it leads.
+    pub destination: Destination,
     /// The binding key.
     pub key: Cow<'static, str>,
+}
+
+/// Where a binding leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Destination {
+    /// To a queue.
+    Queue(Cow<'static, str>),
+    /// To another exchange.
+    Exchange(Cow<'static, str>),
+}
+
+impl Destination {
+    /// The name of the queue or exchange.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Queue(name) | Self::Exchange(name) => name,
+        }
+    }
 }
 
 /// What has to exist before messages can flow; declared in this order.
@@ -96,6 +117,15 @@ pub struct Topology {
     pub queues: Vec<Queue>,
     /// Bindings.
     pub bindings: Vec<Binding>,
+}
+
+impl Topology {
+    /// Adds all of another topology behind this one.
+    pub fn append(&mut self, mut other: Self) {
+        self.exchanges.append(&mut other.exchanges);
+        self.queues.append(&mut other.queues);
+        self.bindings.append(&mut other.bindings);
+    }
 }
 
 /// Where a message is published to.
@@ -194,12 +224,13 @@ fn native(queue: &QueueSpec) -> Topology {
         bindings: keys
             .map(|key| Binding {
                 exchange: TASK_EXCHANGE.into(),
-                queue: queue.name.clone(),
+                destination: Destination::Queue(queue.name.clone()),
                 key,
             })
             .collect(),
     };
     add_dead_letters(&mut topology, &queue.name);
+    add_delay_exit(&mut topology, &queue.name);
     topology
 }
 
@@ -214,11 +245,12 @@ fn celery(queue: &QueueSpec) -> Topology {
         queues: vec![durable(queue.name.clone())],
         bindings: vec![Binding {
             exchange: queue.name.clone(),
-            queue: queue.name.clone(),
+            destination: Destination::Queue(queue.name.clone()),
             key: queue.name.clone(),
         }],
     };
     add_dead_letters(&mut topology, &queue.name);
+    add_delay_exit(&mut topology, &queue.name);
     topology
 }
 
@@ -245,7 +277,7 @@ fn add_dead_letters(topology: &mut Topology, queue: &str) {
         0,
         Binding {
             exchange: DEAD_EXCHANGE.into(),
-            queue: dead.clone().into(),
+            destination: Destination::Queue(dead.clone().into()),
             key: Cow::Owned(queue.to_owned()),
         },
     );
@@ -260,7 +292,13 @@ fn add_dead_letters(topology: &mut Topology, queue: &str) {
     );
 }
 
-fn durable(name: impl Into<Cow<'static, str>>) -> Queue {
+/// Lets what comes out of the delay ladder reach the queue.
+fn add_delay_exit(topology: &mut Topology, queue: &str) {
+    topology.exchanges.push(delay::out_exchange());
+    topology.bindings.push(delay::exit(queue));
+}
+
+pub(crate) fn durable(name: impl Into<Cow<'static, str>>) -> Queue {
     Queue {
         name: name.into(),
         durable: true,
@@ -290,7 +328,7 @@ mod tests {
         assert!(topology.bindings.iter().any(|binding| {
             binding.exchange == dead_route.exchange
                 && binding.key == dead_route.key
-                && binding.queue == dead.name
+                && binding.destination.name() == dead.name
         }));
     }
 
@@ -301,7 +339,8 @@ mod tests {
         let keys: Vec<_> = topology
             .bindings
             .iter()
-            .filter(|binding| binding.queue == "audit")
+            .filter(|binding| binding.destination.name() == "audit")
+            .filter(|binding| binding.exchange == TASK_EXCHANGE)
             .map(|binding| &*binding.key)
             .collect();
         assert_eq!(keys, ["audit", "orders.*.created"]);

@@ -381,18 +381,6 @@ async fn a_body_that_is_too_large_is_refused_at_send() {
 }
 
 #[tokio::test]
-async fn a_delay_is_refused_rather_than_forgotten() {
-    let vhost = Vhost::new();
-    let client = vhost.client().await;
-    let error = tasks::add::call(1, 1)
-        .delay(secs(5))
-        .send(&client)
-        .await
-        .expect_err("no delay yet");
-    assert!(matches!(error.kind(), SendErrorKind::Delay), "{error}");
-}
-
-#[tokio::test]
 async fn one_id_is_in_flight_once() {
     let vhost = Vhost::new();
     let client = vhost.client().await;

@@ -77,12 +77,12 @@ pub fn sum_up_to(n: u64) -> u64 {
     (1..=n).sum()
 }
 
-#[task(queue = Slow, blocking)]
+#[task(queue = Slow, blocking, retry(max = 0))]
 pub fn blocking_panic() {
     panic!("out of paper");
 }
 
-#[task(queue = Fast)]
+#[task(queue = Fast, retry(max = 0))]
 pub async fn refuse(how: u64) -> Result<(), Refusal> {
     Err(match how {
         0 => Refusal::Gone,
@@ -91,17 +91,17 @@ pub async fn refuse(how: u64) -> Result<(), Refusal> {
     })
 }
 
-#[task(queue = Fast)]
+#[task(queue = Fast, retry(max = 0))]
 pub async fn any_error(text: String) -> coney::Result<u8> {
     Ok(text.parse::<u8>()?)
 }
 
-#[task(queue = Fast)]
+#[task(queue = Fast, retry(max = 0))]
 pub async fn anyhow_error() -> anyhow::Result<()> {
     Err(anyhow::anyhow!("inner").context("outer"))
 }
 
-#[task(queue = Fast)]
+#[task(queue = Fast, retry(max = 0))]
 pub async fn panics(text: String) -> u8 {
     panic!("{text}")
 }
@@ -193,3 +193,109 @@ pub async fn typed(value: Typed) -> Typed {
 /// A task that another program runs.
 #[task(queue = Fast, name = "elsewhere.multiply")]
 pub async fn multiply(x: i64, y: i64) -> i64;
+
+/// How often each task ran, by the text that it was called with.
+#[derive(Clone, Default)]
+pub struct Runs(Arc<std::sync::Mutex<std::collections::HashMap<String, u32>>>);
+
+impl Runs {
+    pub fn count(&self, key: &str) -> u32 {
+        let mut runs = self.0.lock().expect("nobody panics with it");
+        let count = runs.entry(key.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    pub fn of(&self, key: &str) -> u32 {
+        let runs = self.0.lock().expect("nobody panics with it");
+        runs.get(key).copied().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, thiserror::Error, TaskError)]
+pub enum Trouble {
+    #[error("not yet")]
+    #[retry]
+    NotYet,
+    #[error("in a moment")]
+    #[retry(after = .0)]
+    Moment(std::time::Duration),
+    #[error("busy")]
+    #[defer(after = .0)]
+    Busy(std::time::Duration),
+}
+
+/// Succeeds at the run of this number, and returns its attempt.
+#[task(queue = Fast, retry(max = 3, backoff = fixed("20ms"), jitter = false))]
+pub async fn succeed_at(
+    key: String,
+    run: u32,
+    State(runs): State<Runs>,
+    ctx: TaskContext,
+) -> Result<u32, Trouble> {
+    match runs.count(&key) {
+        now if now < run => Err(Trouble::NotYet),
+        _ => Ok(ctx.attempt()),
+    }
+}
+
+/// Comes back after this many milliseconds, once.
+#[task(queue = Fast, retry(max = 1, backoff = fixed("1h")))]
+pub async fn come_back(
+    key: String,
+    millis: u64,
+    defer: bool,
+    State(runs): State<Runs>,
+    ctx: TaskContext,
+) -> Result<u32, Trouble> {
+    let wait = std::time::Duration::from_millis(millis);
+    match runs.count(&key) {
+        1 if defer => Err(Trouble::Busy(wait)),
+        1 => Err(Trouble::Moment(wait)),
+        _ => Ok(ctx.attempt()),
+    }
+}
+
+#[task(queue = Fast)]
+pub async fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// Waits for its token, and says whether that came before the hard limit.
+#[task(queue = Fast, soft_timeout = "50ms", timeout = "20s", retry(max = 0))]
+pub async fn heed_the_soft_limit(ctx: TaskContext) -> bool {
+    ctx.cancellation().cancelled().await;
+    ctx.deadline()
+        .is_some_and(|deadline| deadline > std::time::SystemTime::now())
+}
+
+#[task(queue = Fast, timeout = "50ms", retry(max = 1, backoff = fixed("1ms")))]
+pub async fn never_ends(key: String, State(runs): State<Runs>) {
+    runs.count(&key);
+    std::future::pending::<()>().await;
+}
+
+#[task(queue = Slow, blocking, timeout = "50ms", retry(max = 0))]
+pub fn blocks_until_open(State(gate): State<BlockingGate>) {
+    gate.wait();
+}
+
+/// Holds blocking tasks back.
+#[derive(Clone, Default)]
+pub struct BlockingGate(Arc<(std::sync::Mutex<bool>, std::sync::Condvar)>);
+
+impl BlockingGate {
+    fn wait(&self) {
+        let (open, changed) = &*self.0;
+        let mut open = open.lock().expect("nobody panics with it");
+        while !*open {
+            open = changed.wait(open).expect("nobody panics with it");
+        }
+    }
+
+    pub fn open(&self) {
+        let (open, changed) = &*self.0;
+        *open.lock().expect("nobody panics with it") = true;
+        changed.notify_all();
+    }
+}

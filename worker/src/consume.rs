@@ -27,10 +27,7 @@ pub(crate) async fn consume(
     };
     while let Some(Some((permit, delivery))) = stop.run_until_cancelled(next(&mut consumer)).await {
         let pipeline = Arc::clone(&pipeline);
-        running.spawn(async move {
-            pipeline.run(delivery).await;
-            drop(permit);
-        });
+        running.spawn(pipeline.run(delivery, permit));
     }
     consumer.cancel().await;
 }

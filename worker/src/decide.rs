@@ -1,22 +1,25 @@
-//! Stage four: what follows from an outcome. Pure: no I/O, no clock but the one given.
+//! Stage four: what follows from an outcome. Pure: no I/O, no clock and no dice but those given.
 //!
-//! | outcome | reply | dead letter | delivery |
-//! |---|---|---|---|
-//! | success | SUCCESS | – | ack |
-//! | failure that may be retried | FAILURE | `exhausted` | ack |
-//! | `dead` | FAILURE | `dead` | ack |
-//! | `discard` | FAILURE | – | ack |
-//! | poison | FAILURE (REVOKED if expired) | its reason | ack |
-//! | aborted at shutdown | – | – | back to the queue |
-//!
-//! The delay ladder does not exist yet, so that every failed attempt is the last one: retry and `defer` end in the
-//! dead letters, where nothing is lost and all can be put back.
+//! | outcome | publishes | delivery |
+//! |---|---|---|
+//! | success | SUCCESS result | ack |
+//! | failure, time limit, panic; attempts left | RETRY result, retry copy through the delay ladder | ack |
+//! | the same, no attempts left | FAILURE result, dead letter `exhausted` | ack |
+//! | `dead` | FAILURE result, dead letter `dead` | ack |
+//! | `discard` | FAILURE result | ack |
+//! | `defer` | the same message through the delay ladder | ack |
+//! | not due yet | the same message through the delay ladder | ack |
+//! | poison | FAILURE result (REVOKED if expired), dead letter with its reason | ack |
+//! | aborted at shutdown | – | back to the queue |
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use coney_protocol::dead::Reason;
+use coney_protocol::delay::{Precision, Steps};
 use coney_protocol::header::Header;
+use coney_protocol::history;
 use coney_protocol::outcome::{ErrorReport, Next};
+use coney_protocol::policy;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::spec::TaskSpec;
 
@@ -28,8 +31,28 @@ use crate::settle::ReplyAddress;
 #[derive(Debug)]
 pub(crate) struct Disposition {
     pub(crate) reply: Option<(ReplyAddress, Reply)>,
+    /// The message comes back, with its body as it is.
+    pub(crate) again: Option<Again>,
+    /// The message is a dead letter.
     pub(crate) dead: Option<(Reason, ErrorReport)>,
+    /// The header that the message goes on with, if it is another.
+    pub(crate) header: Option<Header>,
     pub(crate) then: Then,
+}
+
+/// When a message comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// At once.
+    Now,
+    /// Down the delay ladder.
+    After(Steps),
+}
+
+impl Again {
+    fn after(wait: Duration, precision: Precision) -> Self {
+        Steps::of(wait, precision).map_or(Self::Now, Self::After)
+    }
 }
 
 /// What becomes of the delivery.
@@ -41,46 +64,60 @@ pub(crate) enum Then {
     Requeue,
 }
 
+/// What the rule looks at beside the outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) spec: &'a TaskSpec,
+    /// The worker's name, for the history.
+    pub(crate) worker: &'a str,
+    pub(crate) now: SystemTime,
+    /// Drawn evenly between 0 and 1.
+    pub(crate) chance: f64,
+}
+
 impl Disposition {
+    const ACK: Self = Self {
+        reply: None,
+        again: None,
+        dead: None,
+        header: None,
+        then: Then::Ack,
+    };
+
     /// The word for metrics and logs.
     pub(crate) fn outcome(&self) -> &'static str {
-        match (&self.then, &self.dead, &self.reply) {
-            (Then::Requeue, ..) => "returned",
-            (_, Some((reason, _)), _) => reason.as_str(),
-            (_, None, _) => "done",
+        match self {
+            Self {
+                then: Then::Requeue,
+                ..
+            } => "returned",
+            Self { again: Some(_), .. } => "again",
+            Self {
+                dead: Some((reason, _)),
+                ..
+            } => reason.as_str(),
+            Self { .. } => "done",
         }
     }
 }
 
 /// What follows from the outcome of an attempt.
-pub(crate) fn decide(
-    header: &Header,
-    spec: &TaskSpec,
-    outcome: Outcome,
-    now: SystemTime,
-) -> Disposition {
-    let address = wanted_reply(header, spec);
+pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
     match outcome {
-        Outcome::Success(result) => Disposition {
-            reply: address.map(|to| {
-                let reply = Reply::new(header.id.clone(), Status::Success, result);
-                (to, complete(reply, header, now))
-            }),
-            dead: None,
-            then: Then::Ack,
-        },
-        Outcome::Failed { next, report } => Disposition {
-            reply: address.map(|to| {
-                let reply = Reply::failure(header.id.clone(), Status::Failure, &report);
-                (to, complete(reply, header, now))
-            }),
-            dead: reason_of(next).map(|reason| (reason, report)),
-            then: Then::Ack,
-        },
+        Outcome::Success(result) => {
+            let id = facts.header.id.clone();
+            let reply = Reply::new(id, Status::Success, result);
+            Disposition {
+                reply: facts.answer(reply),
+                ..Disposition::ACK
+            }
+        }
+        Outcome::Failed { next, report } => failed(facts, next, report),
+        Outcome::TimedOut(limit) => failed(facts, Next::Retry, time_limit(limit)),
         Outcome::Aborted => Disposition {
-            reply: None,
-            dead: None,
             then: Then::Requeue,
+            ..Disposition::ACK
         },
     }
 }
@@ -99,35 +136,94 @@ pub(crate) fn poisoned(poison: &Poison, now: SystemTime) -> Disposition {
     Disposition {
         reply,
         dead: Some((poison.reason, poison.report.clone())),
-        then: Then::Ack,
+        ..Disposition::ACK
     }
 }
 
-/// The dead-letter reason of a failure, if it is one.
-fn reason_of(next: Next) -> Option<Reason> {
+/// What follows from a message that came before its time: it waits for the rest in the broker, not here.
+pub(crate) fn early(remaining: Duration) -> Disposition {
+    Disposition {
+        again: Some(Again::after(remaining, Precision::Fine)),
+        ..Disposition::ACK
+    }
+}
+
+fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
+    let policy = facts.header.retry().unwrap_or(facts.spec.retry);
+    let drawn = policy::wait(&policy, facts.header.attempt(), facts.chance);
     match next {
-        Next::Discard => None,
-        Next::Dead => Some(Reason::Dead),
-        _ => Some(Reason::Exhausted),
+        Next::Discard => facts.given_up(report, None),
+        Next::Dead => facts.given_up(report, Some(Reason::Dead)),
+        Next::Defer(wait) => Disposition {
+            again: Some(Again::after(wait, Precision::Fine)),
+            ..Disposition::ACK
+        },
+        Next::RetryAfter(wait) if drawn.is_some() => {
+            facts.retried(&report, Again::after(wait, Precision::Fine))
+        }
+        _ => match drawn {
+            Some(wait) => facts.retried(&report, Again::after(wait, Precision::Coarse)),
+            None => facts.given_up(report, Some(Reason::Exhausted)),
+        },
     }
 }
 
-/// Where the caller waits, unless nobody wants the result.
-fn wanted_reply(header: &Header, spec: &TaskSpec) -> Option<ReplyAddress> {
-    let task_ignores = header.ignore_result.is_none() && spec.ignore_result;
-    ReplyAddress::of(header).filter(|_| !task_ignores)
+impl Facts<'_> {
+    /// The same message with one attempt more behind it.
+    fn retried(self, report: &ErrorReport, again: Again) -> Disposition {
+        let mut header = self.remembering(report);
+        header.retries = header.retries.saturating_add(1);
+        let reply = Reply::failure(header.id.clone(), Status::Retry, report);
+        Disposition {
+            reply: self.address().map(|to| (to, reply)),
+            again: Some(again),
+            header: Some(header),
+            ..Disposition::ACK
+        }
+    }
+
+    fn given_up(self, report: ErrorReport, reason: Option<Reason>) -> Disposition {
+        let reply = Reply::failure(self.header.id.clone(), Status::Failure, &report);
+        Disposition {
+            reply: self.answer(reply),
+            header: reason.map(|_| self.remembering(&report)),
+            dead: reason.map(|reason| (reason, report)),
+            ..Disposition::ACK
+        }
+    }
+
+    fn remembering(&self, report: &ErrorReport) -> Header {
+        let mut header = self.header.clone();
+        let error = format!("{}: {}", report.kind, report.message);
+        history::add(&mut header, &error, self.worker, self.now);
+        header
+    }
+
+    /// A final reply with its address, if somebody wants it.
+    fn answer(&self, mut reply: Reply) -> Option<(ReplyAddress, Reply)> {
+        reply.date_done = Some(self.now);
+        reply.group_id.clone_from(&self.header.group);
+        reply.parent_id.clone_from(&self.header.parent_id);
+        self.address().map(|to| (to, reply))
+    }
+
+    /// Where the caller waits, unless nobody wants the result.
+    fn address(&self) -> Option<ReplyAddress> {
+        let task_ignores = self.header.ignore_result.is_none() && self.spec.ignore_result;
+        ReplyAddress::of(self.header).filter(|_| !task_ignores)
+    }
 }
 
-fn complete(mut reply: Reply, header: &Header, now: SystemTime) -> Reply {
-    reply.date_done = Some(now);
-    reply.group_id.clone_from(&header.group);
-    reply.parent_id.clone_from(&header.parent_id);
-    reply
+/// What Celery answers when a task runs into its hard limit.
+fn time_limit(limit: Duration) -> ErrorReport {
+    ErrorReport::new("TimeLimitExceeded", limit.as_secs_f64().to_string())
+        .module("billiard.exceptions")
 }
 
 #[cfg(test)]
 mod tests {
     use coney_protocol::id::TaskId;
+    use coney_protocol::spec::{Backoff, RetryPolicy};
     use serde_json::value::RawValue;
 
     use super::*;
@@ -139,46 +235,129 @@ mod tests {
     }
 
     fn spec() -> TaskSpec {
-        TaskSpec::new("t", "m")
+        let backoff = Backoff::Fixed(Duration::from_secs(8));
+        TaskSpec::new("t", "m").retry(RetryPolicy::max(2).backoff(backoff).jitter(false))
+    }
+
+    fn decided(header: &Header, outcome: Outcome) -> Disposition {
+        let facts = Facts {
+            header,
+            spec: &spec(),
+            worker: "w",
+            now: SystemTime::UNIX_EPOCH,
+            chance: 0.5,
+        };
+        decide(facts, outcome)
     }
 
     fn failed(next: Next) -> Outcome {
-        Outcome::Failed {
-            next,
-            report: ErrorReport::new("E", "boom"),
-        }
+        let report = ErrorReport::new("E", "boom");
+        Outcome::Failed { next, report }
     }
 
-    fn decided(outcome: Outcome) -> (Option<Status>, Option<Reason>, Then) {
-        let disposition = decide(&header(), &spec(), outcome, SystemTime::UNIX_EPOCH);
+    fn success() -> Outcome {
+        Outcome::Success(RawValue::NULL.to_owned())
+    }
+
+    /// Status of the reply, dead-letter reason, retries and milliseconds until it comes back, and what then.
+    type Row = (
+        Option<Status>,
+        Option<Reason>,
+        Option<(Option<u32>, u128)>,
+        Then,
+    );
+
+    fn row(disposition: Disposition) -> Row {
+        let retries = disposition.header.map(|header| header.retries);
+        let again = disposition.again.map(|again| match again {
+            Again::Now => (retries, 0),
+            Again::After(steps) => (retries, steps.duration().as_millis()),
+        });
         (
             disposition.reply.map(|(_, reply)| reply.status),
             disposition.dead.map(|(reason, _)| reason),
+            again,
             disposition.then,
         )
     }
 
     #[test]
     fn each_outcome_has_its_disposition() {
-        let success = Outcome::Success(RawValue::NULL.to_owned());
-        assert_eq!(decided(success), (Some(Status::Success), None, Then::Ack));
-        for (next, reason) in [
-            (Next::Retry, Some(Reason::Exhausted)),
-            (Next::Dead, Some(Reason::Dead)),
-            (Next::Discard, None),
-        ] {
-            let expected = (Some(Status::Failure), reason, Then::Ack);
-            assert_eq!(decided(failed(next)), expected, "{next:?}");
+        let secs = Duration::from_secs;
+        let (ack, failure, retry) = (Then::Ack, Some(Status::Failure), Some(Status::Retry));
+        let first = header();
+        let rows: [(Outcome, Row); 8] = [
+            (success(), (Some(Status::Success), None, None, ack)),
+            (
+                failed(Next::Retry),
+                (retry.clone(), None, Some((Some(1), 8192)), ack),
+            ),
+            (
+                failed(Next::RetryAfter(secs(3))),
+                (retry.clone(), None, Some((Some(1), 3008)), ack),
+            ),
+            (
+                Outcome::TimedOut(secs(1)),
+                (retry, None, Some((Some(1), 8192)), ack),
+            ),
+            (
+                failed(Next::Dead),
+                (failure.clone(), Some(Reason::Dead), None, ack),
+            ),
+            (failed(Next::Discard), (failure.clone(), None, None, ack)),
+            (
+                failed(Next::Defer(secs(1))),
+                (None, None, Some((None, 1008)), ack),
+            ),
+            (Outcome::Aborted, (None, None, None, Then::Requeue)),
+        ];
+        for (outcome, expected) in rows {
+            let name = format!("{outcome:?}");
+            assert_eq!(row(decided(&first, outcome)), expected, "{name}");
         }
-        assert_eq!(decided(Outcome::Aborted), (None, None, Then::Requeue));
+        let mut last = header();
+        last.retries = 2;
+        for outcome in [
+            failed(Next::Retry),
+            failed(Next::RetryAfter(secs(3))),
+            Outcome::panicked("x"),
+        ] {
+            let expected = (failure.clone(), Some(Reason::Exhausted), None, ack);
+            assert_eq!(row(decided(&last, outcome)), expected);
+        }
+        // a deferral costs no attempt, and so has no last one
+        assert_eq!(
+            row(decided(&last, failed(Next::Defer(secs(1))))).2,
+            Some((None, 1008))
+        );
+    }
+
+    #[test]
+    fn the_callers_retry_policy_counts_more_than_the_tasks() {
+        let mut header = header();
+        let policy = RetryPolicy::max(0);
+        header.extra.insert("coney-retry", policy.to_string());
+        let disposition = decided(&header, failed(Next::Retry));
+        assert!(matches!(disposition.dead, Some((Reason::Exhausted, _))));
+    }
+
+    #[test]
+    fn a_retry_remembers_the_attempt() {
+        let disposition = decided(&header(), failed(Next::Retry));
+        let header = disposition.header.expect("a retry");
+        let history = history::read(&header.extra);
+        assert_eq!(history.len(), 1);
+        assert_eq!(
+            (history[0].attempt, &*history[0].error, &*history[0].worker),
+            (1, "E: boom", "w")
+        );
     }
 
     #[test]
     fn a_result_that_nobody_wants_is_not_sent() {
         let mut header = header();
         header.ignore_result = Some(true);
-        let outcome = failed(Next::Dead);
-        let disposition = decide(&header, &spec(), outcome, SystemTime::UNIX_EPOCH);
+        let disposition = decided(&header, failed(Next::Dead));
         assert!(disposition.reply.is_none());
         assert!(disposition.dead.is_some(), "but a dead letter is kept");
     }
@@ -187,9 +366,13 @@ mod tests {
     fn the_callers_wish_for_a_result_counts_more_than_the_tasks() {
         let mut header = header();
         header.ignore_result = Some(false);
-        let success = Outcome::Success(RawValue::NULL.to_owned());
-        let spec = spec().ignore_result();
-        let disposition = decide(&header, &spec, success, SystemTime::UNIX_EPOCH);
-        assert!(disposition.reply.is_some());
+        let facts = Facts {
+            header: &header,
+            spec: &spec().ignore_result(),
+            worker: "w",
+            now: SystemTime::UNIX_EPOCH,
+            chance: 0.5,
+        };
+        assert!(decide(facts, success()).reply.is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Stage two: a delivery becomes a job that can run, or poison that never will.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use coney_protocol::codec::body::RawCall;
@@ -21,6 +21,9 @@ use crate::registry::Registry;
 use crate::settle::{Letter, ReplyAddress};
 use crate::uplink::ReplyLine;
 
+/// Clocks differ: a message is not sent back to wait for less than this.
+const CLOCK_SLACK: Duration = Duration::from_millis(2);
+
 /// A message that can run: everything but the run itself is decided.
 pub(crate) struct Job {
     pub(crate) message: Message,
@@ -37,6 +40,15 @@ pub(crate) struct Poison {
     pub(crate) letter: Letter,
     /// Where a caller waits, if one does, and under which id.
     pub(crate) reply: Option<ReplyAddress>,
+}
+
+/// Why a delivery is no job.
+#[derive(Debug)]
+pub(crate) enum NoJob {
+    /// It never will be.
+    Poison(Poison),
+    /// It will be after this time.
+    Early(Message, Duration),
 }
 
 /// What the stage knows of the worker and the queue.
@@ -56,8 +68,11 @@ impl Decoder {
         payload: Bytes,
         cancellation: CancellationToken,
         now: SystemTime,
-    ) -> Result<Job, Box<Poison>> {
+    ) -> Result<Job, Box<NoJob>> {
         let message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
+        if let Some(remaining) = remaining(&message.header, now) {
+            return Err(Box::new(NoJob::Early(message, remaining)));
+        }
         match self.prepare(&message, cancellation, now) {
             Ok((handler, context, attempt)) => Ok(Job {
                 message,
@@ -65,12 +80,12 @@ impl Decoder {
                 context,
                 attempt,
             }),
-            Err(refused) => Err(Box::new(Poison {
+            Err(refused) => Err(Box::new(NoJob::Poison(Poison {
                 reason: refused.reason,
                 report: refused.report,
                 reply: ReplyAddress::of(&message.header),
                 letter: Letter::of(&message),
-            })),
+            }))),
         }
     }
 
@@ -96,7 +111,8 @@ impl Decoder {
         if !call.embed.is_empty() {
             return Err(Refused::new(Reason::Unsupported, unsupported()));
         }
-        let context = self.context(header, cancellation);
+        let limit = header.time_limit.hard.or(handler.spec().timeout);
+        let context = self.context(header, limit, cancellation, now);
         let attempt = handler.start(&call, &context).map_err(|error| {
             let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
             let cause = std::error::Error::source(&error);
@@ -105,7 +121,13 @@ impl Decoder {
         Ok((handler.clone(), context, attempt))
     }
 
-    fn context(&self, header: &Header, cancellation: CancellationToken) -> TaskContext {
+    fn context(
+        &self,
+        header: &Header,
+        limit: Option<Duration>,
+        cancellation: CancellationToken,
+        now: SystemTime,
+    ) -> TaskContext {
         let trace = header
             .trace()
             .map_or_else(TraceContext::start, |t| t.child());
@@ -114,6 +136,8 @@ impl Decoder {
         parts.queue.clone_from(&self.queue);
         parts.root_id = header.root().clone();
         parts.parent_id.clone_from(&header.parent_id);
+        parts.expires = header.expires;
+        parts.deadline = limit.and_then(|limit| now.checked_add(limit));
         parts.trace = trace;
         parts.headers = own_headers(&header.extra);
         parts.cancellation = cancellation;
@@ -156,14 +180,21 @@ impl Refused {
     }
 }
 
-fn poison_of(undecoded: Box<Undecoded>) -> Box<Poison> {
+/// How long a message has yet to wait: one that is late, or has expired, waits no more.
+fn remaining(header: &Header, now: SystemTime) -> Option<Duration> {
+    let is_late = header.expires.is_some_and(|expires| expires <= now);
+    let remaining = header.eta?.duration_since(now).ok()?;
+    (!is_late && remaining >= CLOCK_SLACK).then_some(remaining)
+}
+
+fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
     let refused = Refused::undecodable(&undecoded.error);
-    Box::new(Poison {
+    Box::new(NoJob::Poison(Poison {
         reason: refused.reason,
         report: refused.report,
         reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
         letter: Letter::new(undecoded.properties, undecoded.body),
-    })
+    }))
 }
 
 /// What Celery answers for a task that it does not know, so that its clients raise what they expect.

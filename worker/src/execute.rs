@@ -1,10 +1,14 @@
 //! Stage three: a job runs, and comes to an outcome; nothing that it does harms another.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use coney_protocol::context::TaskContext;
+use coney_protocol::header::TimeLimit;
 use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -12,7 +16,18 @@ use crate::handler::{Attempt, Handler};
 use crate::outcome::Outcome;
 use crate::telemetry;
 
-/// Runs an attempt to its end, or until `abort` fires.
+/// What an attempt has to keep to.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Hard: the attempt is cut off. Soft: its token fires.
+    pub(crate) time: TimeLimit,
+    /// Fires when running attempts shall be stopped and returned.
+    pub(crate) abort: CancellationToken,
+}
+
+/// Runs an attempt to its end, to its hard limit, or until it is aborted.
+///
+/// A blocking attempt cannot be cut off: it is abandoned, counted, and keeps its slot until it ends by itself.
 ///
 /// # Cancel safety
 ///
@@ -21,30 +36,61 @@ pub(crate) async fn execute(
     handler: &Handler,
     context: &TaskContext,
     attempt: Attempt,
-    abort: &CancellationToken,
+    limits: &Limits,
+    slot: OwnedSemaphorePermit,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
-        run_blocking(attempt, span.clone()).boxed()
+        run_blocking(attempt, span.clone(), slot).boxed()
     } else {
-        run_async(attempt).boxed()
+        run_async(attempt, slot).boxed()
     };
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
-        outcome = running.instrument(span) => outcome,
-        () = abort.cancelled() => Outcome::Aborted,
+        outcome = running.instrument(span) => return outcome,
+        limit = after(limits.time.hard) => Outcome::TimedOut(limit),
+        never = warn_after(limits.time.soft, context) => match never {},
+        () = limits.abort.cancelled() => Outcome::Aborted,
+    };
+    context.cancellation().cancel();
+    if handler.spec().blocking {
+        telemetry::abandoned(context.queue());
+    }
+    outcome
+}
+
+/// Waits for the limit, for ever without one.
+async fn after(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
     }
 }
 
-async fn run_async(attempt: Attempt) -> Outcome {
+/// Fires the attempt's token at its soft limit, and waits on for the attempt to end.
+async fn warn_after(limit: Option<Duration>, context: &TaskContext) -> Infallible {
+    after(limit).await;
+    context.cancellation().cancel();
+    std::future::pending().await
+}
+
+async fn run_async(attempt: Attempt, _slot: OwnedSemaphorePermit) -> Outcome {
     AssertUnwindSafe(attempt)
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
 }
 
-async fn run_blocking(attempt: Attempt, span: tracing::Span) -> Outcome {
+async fn run_blocking(
+    attempt: Attempt,
+    span: tracing::Span,
+    slot: OwnedSemaphorePermit,
+) -> Outcome {
     let joined = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         // a blocking task does all its work in its first poll
         span.in_scope(|| attempt.now_or_never())
     });

@@ -1,5 +1,7 @@
 //! What an attempt came to.
 
+use std::time::Duration;
+
 use coney_protocol::outcome::{ErrorReport, Next};
 use serde_json::value::RawValue;
 
@@ -16,6 +18,8 @@ pub enum Outcome {
         /// What the caller is told.
         report: ErrorReport,
     },
+    /// The attempt ran into its hard time limit.
+    TimedOut(Duration),
     /// The worker shuts down and stopped the attempt.
     Aborted,
 }

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use coney_amqp::Delivery;
+use coney_amqp::{Acker, Delivery};
+use coney_protocol::header::TimeLimit;
 use coney_protocol::message::Message;
 use coney_protocol::spec::AckMode;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::decide::{decide, poisoned};
-use crate::decode::{Decoder, Job, Poison};
-use crate::execute::execute;
+use crate::decide::{Disposition, Facts, decide, early, poisoned};
+use crate::decode::{Decoder, Job, NoJob, Poison};
+use crate::execute::{Limits, execute};
 use crate::settle::{Letter, Settler};
 use crate::telemetry;
 
@@ -25,12 +27,12 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Takes one delivery through all stages.
+    /// Takes one delivery through all stages. The slot is free again when the attempt has ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(self: Arc<Self>, delivery: Delivery) {
+    pub(crate) async fn run(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let Delivery {
             properties,
             payload,
@@ -41,13 +43,17 @@ impl Pipeline {
         let decoded = self
             .decoder
             .decode(properties, payload, cancellation, SystemTime::now());
-        match decoded {
-            Ok(job) => self.perform(job, acker).await,
-            Err(poison) => self.refuse(*poison, acker).await,
+        match decoded.map_err(|no_job| *no_job) {
+            Ok(job) => self.perform(job, acker, slot).await,
+            Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,
+            Err(NoJob::Early(message, remaining)) => {
+                let disposition = early(remaining);
+                self.settle(disposition, message, Some(acker)).await;
+            }
         }
     }
 
-    async fn perform(&self, job: Job, acker: coney_amqp::Acker) {
+    async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) {
         let Job {
             message,
             handler,
@@ -63,20 +69,33 @@ impl Pipeline {
             }
         };
         let queue = &self.settler.queue;
+        let limit = message.header.time_limit;
+        let limits = Limits {
+            time: TimeLimit::new(
+                limit.hard.or(spec.timeout),
+                limit.soft.or(spec.soft_timeout),
+            ),
+            abort: self.abort.clone(),
+        };
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &self.abort).await
+            execute(&handler, &context, attempt, &limits, slot).await
         };
-        let disposition = decide(&message.header, spec, outcome, SystemTime::now());
+        let facts = Facts {
+            header: &message.header,
+            spec,
+            worker: &self.settler.worker,
+            now: SystemTime::now(),
+            chance: rand::random(),
+        };
+        let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
         tell(&message, queue, disposition.outcome(), started);
-        self.settler
-            .settle(disposition, || Letter::of(&message), acker)
-            .await;
+        self.settle(disposition, message, acker).await;
     }
 
-    async fn refuse(&self, poison: Poison, acker: coney_amqp::Acker) {
+    async fn refuse(&self, poison: Poison, acker: Acker) {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
         let disposition = poisoned(&poison, SystemTime::now());
@@ -84,10 +103,22 @@ impl Pipeline {
             .settle(disposition, || poison.letter, Some(acker))
             .await;
     }
+
+    /// Settles a message that was read, with the header that it goes on with.
+    async fn settle(&self, mut disposition: Disposition, message: Message, acker: Option<Acker>) {
+        let message = match disposition.header.take() {
+            Some(header) => Message::new(header, message.body),
+            None => message,
+        };
+        self.settler
+            .settle(disposition, || Letter::of(&message), acker)
+            .await;
+    }
 }
 
 fn tell(message: &Message, queue: &str, outcome: &'static str, started: Instant) {
-    debug!(target: "coney::worker",
+    debug!(
+        target: "coney::worker",
         %queue,
         task = %message.header.task,
         id = %message.header.id,

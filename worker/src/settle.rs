@@ -4,9 +4,10 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use coney_amqp::{Acker, Broker, Publication, PublishError, PublishErrorKind};
+use coney_amqp::{Acker, Broker, DeclareError, Publication, PublishError, PublishErrorKind};
 use coney_protocol::codec;
 use coney_protocol::dead::{self, Reason};
+use coney_protocol::delay;
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::message::Message;
@@ -17,7 +18,7 @@ use coney_protocol::topology::{Route, Topology};
 use coney_protocol::wire;
 use tracing::{debug, error, warn};
 
-use crate::decide::{Disposition, Then};
+use crate::decide::{Again, Disposition, Then};
 use crate::telemetry;
 
 /// Where a caller waits for a result.
@@ -118,22 +119,30 @@ impl Settler {
         letter: impl FnOnce() -> Letter,
         acker: Option<Acker>,
     ) {
-        let reply = async {
-            match disposition.reply {
+        let Disposition {
+            reply,
+            again,
+            dead,
+            then,
+            ..
+        } = disposition;
+        let answered = async {
+            match reply {
                 Some((address, reply)) => self.send_reply(address, &reply).await,
                 None => Ok(()),
             }
         };
-        let dead = async {
-            match disposition.dead {
-                Some((reason, report)) => self.bury(letter(), reason, &report).await,
-                None => Ok(()),
+        let moved = async {
+            match (again, dead) {
+                (Some(again), _) => self.send_again(letter(), again).await,
+                (None, Some((reason, report))) => self.bury(letter(), reason, &report).await,
+                (None, None) => Ok(()),
             }
         };
-        // a dead letter is sent whether or not its reply can be
-        let (reply, dead) = tokio::join!(reply, dead);
+        // the message moves on whether or not its caller can be told
+        let (answered, moved) = tokio::join!(answered, moved);
         let Some(acker) = acker else { return };
-        match (reply.and(dead), disposition.then) {
+        match (answered.and(moved), then) {
             (Ok(()), Then::Ack) => acker.ack(),
             (Ok(()), Then::Requeue) => acker.requeue(),
             (Err(error), _) => {
@@ -145,12 +154,54 @@ impl Settler {
         }
     }
 
+    /// Sends a message to its own queue again, through the delay ladder if it has to wait.
+    async fn send_again(&self, letter: Letter, again: Again) -> Result<(), Unsettled> {
+        let (route, topology) = match again {
+            Again::Now => (
+                self.broker.preset().route(&self.queue),
+                self.topology.clone(),
+            ),
+            Again::After(steps) => {
+                self.broker
+                    .ensure_ladder()
+                    .await
+                    .map_err(Unsettled::Declare)?;
+                let mut topology = delay::ladder();
+                topology.append(self.topology.clone());
+                (steps.route(&self.queue), topology)
+            }
+        };
+        let publication = Publication::new(route, letter.properties, letter.body);
+        self.publish(publication, || topology).await
+    }
+
+    /// Publishes, and once more after declaring what it needs if that is gone.
+    async fn publish(
+        &self,
+        publication: Publication,
+        topology: impl FnOnce() -> Topology,
+    ) -> Result<(), Unsettled> {
+        let publisher = self.broker.publisher();
+        match publisher.publish(publication.clone()).await {
+            Err(error) if is_missing(&error) => {
+                warn!(target: "coney::worker", queue = %self.queue, %error, "declaring again what is gone");
+                let declared = self.broker.declare(&topology()).await;
+                declared.map_err(Unsettled::Declare)?;
+                publisher
+                    .publish(publication)
+                    .await
+                    .map_err(Unsettled::Publish)
+            }
+            verdict => verdict.map_err(Unsettled::Publish),
+        }
+    }
+
     /// Sends a result. One that the broker never takes is replaced by a failure, so that the caller learns of it.
-    async fn send_reply(&self, address: ReplyAddress, reply: &Reply) -> Result<(), PublishError> {
+    async fn send_reply(&self, address: ReplyAddress, reply: &Reply) -> Result<(), Unsettled> {
         let publisher = self.broker.publisher();
         let refused = match publisher.publish(address.clone().publication(reply)).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error) if error.is_transient() => return Err(Unsettled::Publish(error)),
             Err(error) => error,
         };
         warn!(target: "coney::worker", queue = %self.queue, id = %address.id, error = %refused, "the broker refuses a result");
@@ -160,7 +211,7 @@ impl Settler {
         );
         let failure = Reply::failure(address.id.clone(), Status::Failure, &report);
         match publisher.publish(address.publication(&failure)).await {
-            Err(error) if error.is_transient() => Err(error),
+            Err(error) if error.is_transient() => Err(Unsettled::Publish(error)),
             Err(error) => {
                 // nothing can reach this caller; running the task again would not change that
                 error!(target: "coney::worker", queue = %self.queue, %error, "the broker refuses every result for this caller");
@@ -176,7 +227,7 @@ impl Settler {
         letter: Letter,
         reason: Reason,
         report: &ErrorReport,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), Unsettled> {
         let Letter {
             mut properties,
             body,
@@ -192,23 +243,20 @@ impl Settler {
         );
         let route = self.broker.preset().dead_route(&self.queue);
         debug!(target: "coney::worker", queue = %self.queue, reason = reason.as_str(), "dead letter");
-        let letter = Publication::new(route, properties, body);
-        let publisher = self.broker.publisher();
-        let verdict = match publisher.publish(letter.clone()).await {
-            Err(error) if is_missing(&error) => {
-                warn!(target: "coney::worker", queue = %self.queue, "the dead-letter queue is gone: declaring it again");
-                match self.broker.declare(&self.topology).await {
-                    Ok(()) => publisher.publish(letter).await,
-                    Err(_) => Err(error),
-                }
-            }
-            verdict => verdict,
-        };
-        if verdict.is_ok() {
-            telemetry::dead_letter(&self.queue, reason);
-        }
-        verdict
+        let publication = Publication::new(route, properties, body);
+        self.publish(publication, || self.topology.clone()).await?;
+        telemetry::dead_letter(&self.queue, reason);
+        Ok(())
     }
+}
+
+/// Why what follows from a task is not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsettled {
+    #[error(transparent)]
+    Publish(PublishError),
+    #[error(transparent)]
+    Declare(DeclareError),
 }
 
 fn is_missing(error: &PublishError) -> bool {

@@ -24,6 +24,10 @@ pub const TASK_SECONDS: &str = "coney_worker_task_seconds";
 /// Attempts that run now: label `messaging.destination.name`.
 pub const RUNNING: &str = "coney_worker_running";
 
+/// Blocking attempts that ran into their limit and go on unobserved, each in its slot: label
+/// `messaging.destination.name`.
+pub const ABANDONED: &str = "coney_worker_abandoned_total";
+
 /// Messages moved to the dead letters: labels `messaging.destination.name`, `reason`.
 pub const DEAD_LETTERS: &str = "coney_worker_dead_letters_total";
 
@@ -39,6 +43,10 @@ pub fn describe() {
         "Time that an attempt ran"
     );
     metrics::describe_gauge!(RUNNING, "Attempts that run now, by queue");
+    metrics::describe_counter!(
+        ABANDONED,
+        "Blocking attempts that outlived their limit, by queue"
+    );
     metrics::describe_counter!(DEAD_LETTERS, "Messages moved to the dead letters");
     metrics::describe_counter!(
         UNSETTLED,
@@ -83,6 +91,11 @@ pub(crate) fn ended(queue: &str, task: &'static str, outcome: &'static str, took
     counter!(TASKS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task, "outcome" => outcome)
         .increment(1);
     histogram!(TASK_SECONDS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task).record(took);
+}
+
+pub(crate) fn abandoned(queue: &str) {
+    counter!(ABANDONED, "messaging.destination.name" => queue.to_owned()).increment(1);
+    tracing::warn!(target: "coney::worker", queue, "a blocking task outlived its limit: it goes on, and keeps its slot");
 }
 
 pub(crate) fn dead_letter(queue: &str, reason: Reason) {

@@ -208,7 +208,7 @@ async fn transport(settings: &Settings, deadline: Instant) -> Result<Transport, 
         .map_err(|cause| ConnectError::unreachable(address, cause))?;
     match &settings.tls {
         #[cfg(feature = "tls")]
-        Some(tls) => timeout_at(deadline, tcp.into_tls(address.host(), tls.as_ref()))
+        Some(tls) => timeout_at(deadline, tcp.into_rustls(tls, address.host()))
             .await
             .map_err(|_| ConnectError::tls_timeout(address, limit))?
             .map_err(|cause| ConnectError::tls(address, cause)),

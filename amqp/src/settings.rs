@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use coney_protocol::topology::Preset;
-use lapin::tcp::OwnedTLSConfig;
 
 use crate::address::Address;
+use crate::tls::Connector;
 
 /// Everything that the tasks behind a broker handle need to know.
 pub(crate) struct Settings {
@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     pub(crate) program: String,
     pub(crate) preset: Preset,
     pub(crate) declare: bool,
-    pub(crate) tls: Option<OwnedTLSConfig>,
+    pub(crate) tls: Option<Connector>,
     pub(crate) connect_timeout: Duration,
     pub(crate) publish_timeout: Duration,
     /// Seconds, as they go over the wire.

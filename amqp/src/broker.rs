@@ -129,6 +129,12 @@ impl Broker {
         self.core.settings.preset
     }
 
+    /// How long a publish may take.
+    #[must_use]
+    pub fn publish_timeout(&self) -> Duration {
+        self.core.settings.publish_timeout
+    }
+
     /// True if this program may declare exchanges and queues.
     #[must_use]
     pub fn may_declare(&self) -> bool {

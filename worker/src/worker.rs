@@ -209,6 +209,7 @@ impl Parts {
                     topology: self.broker.preset().topology(&plan.spec),
                     queue,
                     worker: self.name.clone(),
+                    abort: abort.clone(),
                 },
                 abort: abort.clone(),
             };

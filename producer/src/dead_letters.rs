@@ -30,10 +30,12 @@ const WINDOW: usize = 512;
 /// The dead letters of one queue: what is in `<queue>.dead`.
 ///
 /// Every operation walks through the letters that were there when it began, on a connection of its own, and holds the
-/// ones it leaves alone until it is done; then they are handed back in their order. So it ends even if letters arrive
-/// as fast as it works, and looks at each letter once. What holds for all of them:
+/// ones it leaves alone until it is done; then they are handed back. So it ends even if letters arrive as fast as it
+/// works, and looks at each letter once. What holds for all of them:
 ///
 /// * Letters that another program holds at that moment are not seen. Two walks at once share the letters between them.
+/// * Letters that are handed back stand at the head of the queue again. RabbitMQ may mix up their order where it takes
+///   back hundreds at once (seen with 3.10).
 /// * A letter that was held counts as delivered once more; dead-letter queues that coney declares have no limit to it.
 /// * Bodies of letters that are left alone are not kept in memory, and any number of them can be passed over.
 /// * When the future is dropped, or the program ends, what was held goes back by itself.
@@ -130,7 +132,7 @@ impl DeadLetters {
         Ok(usize::try_from(depth).unwrap_or(usize::MAX))
     }
 
-    /// The first letters, oldest first, at most so many. They stay where they are.
+    /// The first letters in the order of the queue, at most so many. They stay where they are.
     ///
     /// All of them are in memory at once, bodies included.
     ///
@@ -162,7 +164,7 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    /// The oldest letter with this task id, if there is one. It stays where it is.
+    /// The first letter with this task id, if there is one. It stays where it is.
     ///
     /// # Errors
     ///

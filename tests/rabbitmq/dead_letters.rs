@@ -1,5 +1,6 @@
 //! Dead letters can be looked at, put back and thrown away; none is lost on the way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -334,9 +335,6 @@ async fn what_the_broker_gave_up_says_so_and_runs_again() {
         ..
     } = shop;
     worker.stop().await.expect("a clean stop");
-    let no_letters = vhost.shows("queues");
-    assert!(no_letters.to_string().contains("mend.dead"));
-
     vhost
         .publish_raw(
             "mend",
@@ -422,11 +420,12 @@ async fn thousands_of_letters_can_be_passed_over() {
     assert_eq!((last.count, last.seen), (1, 3_500));
     shop.ran("3499").await;
     let left = shop.letters.list(usize::MAX).await.expect("a list");
-    let left: Vec<_> = left.into_iter().filter_map(|letter| letter.id).collect();
-    let expected: Vec<_> = (0..3_499)
+    assert_eq!(left.len(), 3_499);
+    let left: BTreeSet<_> = left.into_iter().filter_map(|letter| letter.id).collect();
+    let expected: BTreeSet<_> = (0..3_499)
         .map(|n: u32| TaskId::from(n.to_string()))
         .collect();
-    assert!(left == expected, "all are there, in their order");
+    assert!(left == expected, "all are still there, each once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

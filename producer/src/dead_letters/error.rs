@@ -108,10 +108,10 @@ impl fmt::Display for DeadLetterError {
                  program holds it; list them"
             )?,
             DeadLetterErrorKind::Look(_) => {
-                write!(f, "dead-letter queue `{dead}` cannot be looked at")?
+                write!(f, "dead-letter queue `{dead}` cannot be looked at")?;
             }
             DeadLetterErrorKind::Consume(_) => {
-                write!(f, "dead-letter queue `{dead}` cannot be read")?
+                write!(f, "dead-letter queue `{dead}` cannot be read")?;
             }
             DeadLetterErrorKind::Publish { task, id, .. } => {
                 let task = task.as_deref().unwrap_or("?");

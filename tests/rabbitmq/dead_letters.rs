@@ -9,7 +9,9 @@ use coney::amqp::Publication;
 use coney::prelude::*;
 use coney::protocol::dead::Reason;
 use coney::protocol::topology::Route;
-use coney::{DeadLetterErrorKind, DeadLetters, DeadReason, Selection, TaskId};
+use coney::{
+    Backoff, DeadLetterErrorKind, DeadLetters, DeadReason, RetryPolicy, Selection, TaskId,
+};
 
 use crate::support::{RunningWorker, Vhost, bare, told, within};
 use crate::tasks::Runs;
@@ -33,7 +35,7 @@ pub enum Snag {
 }
 
 /// Notes its attempt once it succeeds.
-#[task(queue = Mend, retry(max = 1, backoff = fixed("1ms"), jitter = false), ignore_result)]
+#[task(queue = Mend, retry(max = 0), ignore_result)]
 pub async fn mend(
     key: String,
     State(broken): State<Broken>,
@@ -100,20 +102,33 @@ impl Workshop {
         self.broken.0.store(false, Ordering::SeqCst);
     }
 
+    /// Waits for so many letters; ten thousand of them take a small machine a while.
     async fn has_letters(&self, count: usize) {
         let there = async {
             while self.letters.count().await.expect("the queue is there") != count {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        within(&format!("{count} dead letters"), there).await;
+        let there = tokio::time::timeout(mins(2), there).await;
+        there.unwrap_or_else(|_| panic!("no {count} dead letters in time"));
     }
 
     /// Sends calls that fail, one after the other, and waits until they are dead letters.
     async fn fail(&self, keys: &[&str]) -> Vec<TaskId> {
+        self.fail_by(keys, RetryPolicy::max(0)).await
+    }
+
+    /// As [`fail`](Self::fail), each at its second attempt.
+    async fn fail_twice(&self, keys: &[&str]) -> Vec<TaskId> {
+        let backoff = Backoff::Fixed(Duration::from_millis(1));
+        self.fail_by(keys, RetryPolicy::max(1).backoff(backoff))
+            .await
+    }
+
+    async fn fail_by(&self, keys: &[&str], policy: RetryPolicy) -> Vec<TaskId> {
         let mut ids = Vec::new();
         for (at, key) in keys.iter().enumerate() {
-            let call = mend::call((*key).to_owned());
+            let call = mend::call((*key).to_owned()).retry(policy.clone());
             let handle = call.send(&self.client).await.expect("sent");
             ids.push(handle.id().clone());
             self.has_letters(at + 1).await;
@@ -134,7 +149,7 @@ impl Workshop {
 #[tokio::test]
 async fn a_letter_shows_why_when_and_by_whom_it_was_given_up() {
     let shop = Workshop::open().await;
-    let ids = shop.fail(&["a", "b"]).await;
+    let ids = shop.fail_twice(&["a", "b"]).await;
     let letters = shop.letters.list(100).await.expect("a list");
     assert_eq!(letters.len(), 2);
     let letter = &letters[0];
@@ -273,7 +288,7 @@ async fn a_letter_that_the_broker_does_not_take_back_stays() {
 #[tokio::test]
 async fn a_task_that_fails_again_is_a_dead_letter_again_once() {
     let shop = Workshop::open().await;
-    let ids = shop.fail(&["a"]).await;
+    let ids = shop.fail_twice(&["a"]).await;
     for _ in 0..3 {
         let back = shop.letters.redrive(Selection::all()).await;
         assert_eq!(back.expect("put back").count, 1);

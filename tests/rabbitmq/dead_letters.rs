@@ -128,7 +128,7 @@ impl Workshop {
     async fn fail_by(&self, keys: &[&str], policy: RetryPolicy) -> Vec<TaskId> {
         let mut ids = Vec::new();
         for (at, key) in keys.iter().enumerate() {
-            let call = mend::call((*key).to_owned()).retry(policy.clone());
+            let call = mend::call((*key).to_owned()).retry(policy);
             let handle = call.send(&self.client).await.expect("sent");
             ids.push(handle.id().clone());
             self.has_letters(at + 1).await;

@@ -19,6 +19,8 @@ mod a_mistake_is_a_typed_error;
 mod a_task_sees_its_context;
 #[path = "rabbitmq/running.rs"]
 mod a_worker_runs_until_it_is_told_to_stop;
+#[path = "rabbitmq/dead_letters.rs"]
+mod dead_letters_can_be_put_back;
 #[path = "rabbitmq/topology.rs"]
 mod either_side_may_start_first;
 #[path = "rabbitmq/poison.rs"]

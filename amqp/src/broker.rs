@@ -201,6 +201,21 @@ impl Broker {
         declare::delete_queue(&link, &self.core.settings, queue).await
     }
 
+    /// How many messages of a queue wait to be delivered; those that a consumer holds are not counted.
+    ///
+    /// # Errors
+    ///
+    /// [`DeclareError`], with [`Missing`](crate::DeclareErrorKind::Missing) if there is no such queue.
+    ///
+    /// # Cancel safety
+    ///
+    /// Asking changes nothing.
+    pub async fn queue_depth(&self, queue: &str) -> Result<u32, DeclareError> {
+        let link = self.core.pool.link().await;
+        let link = link.map_err(DeclareError::from_connect)?;
+        declare::queue_depth(&link, &self.core.settings, queue).await
+    }
+
     /// A consuming connection, opened with the first queue; `role` is what the management UI shows, such as `worker`.
     #[must_use]
     pub fn session(&self, role: &str) -> Session {

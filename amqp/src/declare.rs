@@ -1,4 +1,4 @@
-//! Applies a topology: declares it, or checks that it is there. Deletes a queue.
+//! Applies a topology: declares it, or checks that it is there. Deletes a queue, or says how full it is.
 
 use coney_protocol::topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology};
 use lapin::Channel;
@@ -49,17 +49,39 @@ pub(crate) async fn delete_queue(
     on_channel(link, settings, delete).await
 }
 
-/// Does `work` on a channel of its own and in time: an error closes the channel, and the connection stays usable.
-async fn on_channel(
+/// How many messages of a queue wait to be delivered.
+pub(crate) async fn queue_depth(
     link: &Link,
     settings: &Settings,
-    work: impl AsyncFnOnce(&Channel) -> Result<(), DeclareError>,
-) -> Result<(), DeclareError> {
+    queue: &str,
+) -> Result<u32, DeclareError> {
+    let name = properties::short(queue, "queue").map_err(unfit)?;
+    let look = async |channel: &Channel| {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(name, options, FieldTable::default());
+        let resource = Resource::Queue(queue.to_owned());
+        match declared.await {
+            Ok(queue) => Ok(queue.message_count()),
+            Err(cause) => Err(DeclareError::from_lapin(cause, resource, false)),
+        }
+    };
+    on_channel(link, settings, look).await
+}
+
+/// Does `work` on a channel of its own and in time: an error closes the channel, and the connection stays usable.
+async fn on_channel<T>(
+    link: &Link,
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Channel) -> Result<T, DeclareError>,
+) -> Result<T, DeclareError> {
     let work = async {
         let channel = link.channel().await.map_err(no_channel)?;
-        work(&channel).await?;
+        let done = work(&channel).await?;
         let _ = channel.close(200, "done".into()).await;
-        Ok(())
+        Ok(done)
     };
     let late = |_| DeclareError::new(DeclareErrorKind::Timeout);
     timeout(settings.connect_timeout, work)

@@ -9,11 +9,13 @@
 //! | [`enqueue`] | an encoded call becomes a publication |
 //! | [`handle`] | awaiting one result, or watching its progress |
 //! | [`replies`] | one consumer for all results of a client |
+//! | [`dead_letters`] | looking at dead letters, putting them back, throwing them away |
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
 
 pub mod batch;
 pub mod client;
+pub mod dead_letters;
 pub mod enqueue;
 pub mod error;
 pub mod handle;
@@ -21,5 +23,9 @@ pub mod replies;
 pub mod telemetry;
 
 pub use client::{Client, ClientBuilder};
+pub use dead_letters::{
+    DeadLetter, DeadLetterError, DeadLetterErrorKind, DeadLetters, DeadReason, Discarded, Redriven,
+    Selection,
+};
 pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
 pub use handle::{Progress, ResultOf, TaskHandle};

@@ -16,6 +16,9 @@ pub const CONFIRM_SECONDS: &str = "coney_client_confirm_seconds";
 /// Replies that arrived: label `outcome` (`delivered`, `unwanted`, `undecodable`).
 pub const REPLIES: &str = "coney_client_replies_total";
 
+/// Dead letters put back or thrown away: labels `messaging.destination.name`, `outcome` (`redriven`, `discarded`).
+pub const DEAD_LETTERS: &str = "coney_client_dead_letters_total";
+
 /// Describes all of them to the installed recorder.
 pub fn describe() {
     metrics::describe_counter!(SENT, "Calls sent, by queue and outcome");
@@ -25,6 +28,10 @@ pub fn describe() {
         "Time from sending a call to the broker's confirm"
     );
     metrics::describe_counter!(REPLIES, "Replies that arrived, by outcome");
+    metrics::describe_counter!(
+        DEAD_LETTERS,
+        "Dead letters put back or thrown away, by queue and outcome"
+    );
 }
 
 pub(crate) fn sent(queue: &str, confirmed: bool, took: Duration) {
@@ -36,4 +43,10 @@ pub(crate) fn sent(queue: &str, confirmed: bool, took: Duration) {
 
 pub(crate) fn reply(outcome: &'static str) {
     counter!(REPLIES, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn dead_letters(queue: &str, outcome: &'static str, count: usize) {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    counter!(DEAD_LETTERS, "messaging.destination.name" => queue.to_owned(), "outcome" => outcome)
+        .increment(count);
 }

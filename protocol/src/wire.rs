@@ -11,5 +11,6 @@ mod legacy;
 pub mod time;
 
 pub use crate::codec::Limits;
+pub(crate) use decode::is_of_the_broker;
 pub use decode::{Undecoded, decode};
 pub use encode::encode;

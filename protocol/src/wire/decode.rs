@@ -272,7 +272,7 @@ fn assemble(
 
 /// True for what RabbitMQ writes into a message on its way
 /// (<https://www.rabbitmq.com/docs/dlx#effects>, <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
-fn is_of_the_broker(name: &str) -> bool {
+pub(crate) fn is_of_the_broker(name: &str) -> bool {
     name.strip_prefix("x-").is_some_and(|rest| {
         matches!(rest, "death" | "delivery-count" | "acquired-count")
             || rest.starts_with("first-death-")

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::management::Management;
 use super::proxy::Proxy;
-use super::support::{Scratch, broker, classic, consume, next, soon, take, to_queue, until, url};
+use super::support::{
+    Scratch, broker, classic, consume, next, soon, take, through, to_queue, until, url,
+};
 
 fn is_ready(status: &SessionStatus) -> bool {
     *status == SessionStatus::Ready
@@ -293,4 +295,29 @@ async fn a_proxy_that_hangs_up_is_a_protocol_error() {
         .expect_err("hangs up");
     assert_eq!(error.kind(), ConnectErrorKind::Protocol, "{error:?}");
     assert!(error.is_transient());
+}
+
+/// lapin does not open a channel again whose number the broker closed: the connection is replaced when it comes to that.
+#[tokio::test]
+async fn more_refused_messages_than_a_connection_has_channels_do_no_lasting_harm() {
+    let scratch = Scratch::new();
+    let builder = Broker::builder(&format!("{}?channel_max=8", url()));
+    let broker = builder.connect().await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    for _ in 0..20 {
+        let missing = through("no.such.exchange", "k", "x");
+        let error = soon("a verdict", broker.publisher().publish(missing)).await;
+        let error = error.expect_err("no exchange");
+        assert!(
+            matches!(error.kind(), PublishErrorKind::NoExchange { .. }),
+            "{error:?}"
+        );
+    }
+    soon(
+        "a verdict",
+        broker.publisher().publish(to_queue(&queue, "x")),
+    )
+    .await
+    .expect("stored");
 }

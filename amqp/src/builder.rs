@@ -159,7 +159,7 @@ impl BrokerBuilder {
         Broker::start(self.settings()?).await
     }
 
-    fn settings(self) -> Result<Settings, ConnectError> {
+    pub(crate) fn settings(self) -> Result<Settings, ConnectError> {
         let addresses = self.url.addresses()?;
         let query = addresses.current().query();
         let frame_max = query

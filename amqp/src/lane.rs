@@ -328,3 +328,6 @@ async fn opened(opening: Option<&mut Opening>) -> Result<Window, String> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,17 +219,16 @@ impl Lane {
             return;
         };
         let reason = window.link().reason();
-        // what was confirmed before the end counts
-        let resolved = window.last_words().resolved;
-        self.confirmed(Group {
-            resolved,
-            error: None,
-        });
-        let jobs = self.window.take().map(Window::into_jobs);
-        let jobs = jobs.unwrap_or_default();
+        // what the broker said before the end counts, about single messages and about the end
+        let group = window.last_words();
+        self.confirmed(group);
+        self.pause = true;
+        let Some(window) = self.window.take() else {
+            return;
+        };
+        let jobs = window.into_jobs();
         let unconfirmed = jobs.len();
         warn!(target: "coney::amqp", reason, unconfirmed, "publishing connection lost");
-        self.pause = true;
         self.retry(jobs, reason);
     }
 

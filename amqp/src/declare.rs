@@ -68,7 +68,7 @@ async fn on_channel(
 }
 
 fn no_channel(cause: lapin::Error) -> DeclareError {
-    let reason = cause.to_string();
+    let reason = format!("no channel can be opened: {cause}");
     DeclareError::new(DeclareErrorKind::Connection { reason }).caused_by(cause)
 }
 

@@ -205,6 +205,8 @@ impl Lane {
         if guilty.is_empty() {
             // one of them closes the channel: published one at a time, it harms nobody but itself
             self.suspects = innocent.len();
+            let (reason, suspects) = (reply.text, innocent.len());
+            warn!(target: "coney::amqp", reason, suspects, "publishing one message at a time to find the one at fault");
         }
         for job in guilty {
             self.suspects = self.suspects.saturating_sub(1);

@@ -187,7 +187,7 @@ impl Subscription {
         };
         // whatever the broker said there, it was not about this queue
         let channel = link.channel().await.map_err(|cause| {
-            let reason = cause.to_string();
+            let reason = format!("no channel can be opened: {cause}");
             ConsumeError::new(ConsumeErrorKind::Connection { reason }, &spec.queue).caused_by(cause)
         })?;
         // per consumer: RabbitMQ's quorum queues have no other

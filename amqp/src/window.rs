@@ -85,7 +85,7 @@ impl Window {
             link.cut(reason);
             return Err(reason.to_owned());
         };
-        let channel = channel.map_err(|error| error.to_string())?;
+        let channel = channel.map_err(|error| format!("no channel can be opened: {error}"))?;
         Ok(Self {
             link,
             channel,

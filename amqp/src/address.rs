@@ -56,6 +56,7 @@ impl Address {
             ))
         })?;
         let tls = scheme(&url)?;
+        whole(&url)?;
         let (user, password) = credentials(&url)?;
         Ok(Self {
             tls,
@@ -142,6 +143,18 @@ fn scheme(url: &Url) -> Result<bool, ConnectError> {
         other => Err(ConnectError::url(format!(
             "`{other}` is not an AMQP scheme: use amqp:// or amqps://"
         ))),
+    }
+}
+
+/// Refuses an `@` after the host: most likely a password with a `/`, `?` or `#` in it was cut short there, and what is
+/// taken for virtual host or query, and shown, is the rest of it.
+fn whole(url: &Url) -> Result<(), ConnectError> {
+    let after = [Some(url.path()), url.query(), url.fragment()];
+    match after.iter().flatten().any(|part| part.contains('@')) {
+        true => Err(ConnectError::url(
+            "there is an @ behind the host of the AMQP URL: percent-encode the password (/ is %2f, ? is %3f, # is %23), or write the @ as %40",
+        )),
+        false => Ok(()),
     }
 }
 

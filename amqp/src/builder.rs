@@ -13,6 +13,9 @@ use crate::tls::Tls;
 /// The smallest frame that AMQP allows, in bytes.
 const SMALLEST_FRAME: u32 = 4096;
 
+/// The longest timeout: longer ones mean "for ever", and overflow when added to a moment.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Settings of a [`Broker`] handle; see [`Broker::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `connect`"]
@@ -156,7 +159,7 @@ impl BrokerBuilder {
         Broker::start(self.settings()?).await
     }
 
-    fn settings(self) -> Result<Settings, ConnectError> {
+    pub(crate) fn settings(self) -> Result<Settings, ConnectError> {
         let addresses = self.url.addresses()?;
         let query = addresses.current().query();
         let frame_max = query
@@ -187,8 +190,8 @@ impl BrokerBuilder {
             preset: self.preset,
             declare: self.declare,
             tls,
-            connect_timeout,
-            publish_timeout: self.publish_timeout,
+            connect_timeout: connect_timeout.min(LONGEST),
+            publish_timeout: self.publish_timeout.min(LONGEST),
             heartbeat,
             publishers: self.publishers.max(1),
             frame_max,
@@ -250,6 +253,26 @@ mod tests {
         assert!(
             refused(BrokerBuilder::new(url).publish_timeout(Duration::ZERO)).contains("timeout")
         );
+    }
+
+    #[test]
+    fn timeouts_without_end_are_cut_to_what_a_clock_can_add() {
+        let longest = |builder: BrokerBuilder| {
+            let settings = builder.settings().expect("valid");
+            [settings.connect_timeout, settings.publish_timeout]
+                .map(|limit| std::time::Instant::now().checked_add(limit * 2))
+                .iter()
+                .all(Option::is_some)
+        };
+        assert!(longest(
+            BrokerBuilder::new("amqp://h")
+                .connect_timeout(Duration::MAX)
+                .publish_timeout(Duration::MAX)
+        ));
+        let url = format!("amqp://h?connection_timeout={}", u64::MAX);
+        assert!(longest(BrokerBuilder::new(&url)));
+        let endless = BrokerBuilder::new("amqp://h").heartbeat(Duration::MAX);
+        assert!(endless.settings().is_err());
     }
 
     #[test]

@@ -90,7 +90,7 @@ async fn on_channel<T>(
 }
 
 fn no_channel(cause: lapin::Error) -> DeclareError {
-    let reason = cause.to_string();
+    let reason = format!("no channel can be opened: {cause}");
     DeclareError::new(DeclareErrorKind::Connection { reason }).caused_by(cause)
 }
 

@@ -5,24 +5,85 @@ use lapin::BasicProperties;
 use lapin::types::ShortString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::error::{PublishError, PublishErrorKind};
 use crate::ledger::Verdict;
+use crate::properties::{self, Unfit};
+use crate::publisher::Publication;
 
-/// One message, with everything checked and converted.
+/// One message, with everything checked.
 pub(crate) struct Job {
+    publication: Publication,
+    /// The message as lapin wants it, until it is published: lapin keeps it, and few are published twice.
+    wire: Option<Wire>,
+    pub(crate) header_frame: usize,
+    pub(crate) deadline: Instant,
+    answer: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// What lapin wants beside the payload.
+pub(crate) struct Wire {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) properties: BasicProperties,
-    pub(crate) header_frame: usize,
-    pub(crate) payload: Bytes,
-    pub(crate) mandatory: bool,
-    pub(crate) id: String,
-    pub(crate) deadline: Instant,
-    pub(crate) answer: oneshot::Sender<Result<(), PublishError>>,
+}
+
+impl Wire {
+    fn of(publication: &Publication) -> Result<Self, Unfit> {
+        Ok(Self {
+            exchange: properties::short(&publication.exchange, "exchange")?,
+            routing_key: properties::short(&publication.routing_key, "routing key")?,
+            properties: properties::to_lapin(&publication.properties)?,
+        })
+    }
 }
 
 impl Job {
+    /// Checks and converts a message, and makes up an id if it has none.
+    pub(crate) fn new(
+        mut publication: Publication,
+        deadline: Instant,
+        answer: oneshot::Sender<Result<(), PublishError>>,
+    ) -> Result<Self, Unfit> {
+        let id = &mut publication.properties.message_id;
+        id.get_or_insert_with(|| Uuid::now_v7().to_string());
+        Ok(Self {
+            wire: Some(Wire::of(&publication)?),
+            header_frame: properties::header_frame(&publication.properties),
+            publication,
+            deadline,
+            answer,
+        })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        let id = self.publication.properties.message_id.as_deref();
+        id.unwrap_or_default()
+    }
+
+    pub(crate) fn exchange(&self) -> &str {
+        &self.publication.exchange
+    }
+
+    pub(crate) fn routing_key(&self) -> &str {
+        &self.publication.routing_key
+    }
+
+    pub(crate) fn payload(&self) -> &Bytes {
+        &self.publication.payload
+    }
+
+    pub(crate) fn is_mandatory(&self) -> bool {
+        self.publication.mandatory
+    }
+
+    /// What lapin wants beside the payload; made again for a message that was published before.
+    pub(crate) fn take_wire(&mut self) -> Result<Wire, Unfit> {
+        let wire = self.wire.take();
+        wire.map_or_else(|| Wire::of(&self.publication), Ok)
+    }
+
     /// Tells the caller.
     pub(crate) fn answer(self, result: Result<(), PublishError>) {
         // nobody listening is fine: the receipt was dropped
@@ -36,17 +97,95 @@ impl Job {
 
     /// Tells the caller what the broker said.
     pub(crate) fn settle(self, verdict: Verdict) {
-        let (exchange, routing_key) = (self.exchange.to_string(), self.routing_key.to_string());
+        let route = |job: &Self| (job.exchange().to_owned(), job.routing_key().to_owned());
         match verdict {
             Verdict::Stored => self.answer(Ok(())),
-            Verdict::Unroutable => self.fail(PublishErrorKind::Unroutable {
-                exchange,
-                routing_key,
-            }),
-            Verdict::Rejected => self.fail(PublishErrorKind::Rejected {
-                exchange,
-                routing_key,
-            }),
+            Verdict::Unroutable => {
+                let (exchange, routing_key) = route(&self);
+                self.fail(PublishErrorKind::Unroutable {
+                    exchange,
+                    routing_key,
+                });
+            }
+            Verdict::Rejected => {
+                let (exchange, routing_key) = route(&self);
+                self.fail(PublishErrorKind::Rejected {
+                    exchange,
+                    routing_key,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coney_protocol::property::{Properties, Table};
+    use coney_protocol::topology::Route;
+
+    use super::*;
+
+    fn job(publication: Publication) -> (Job, oneshot::Receiver<Result<(), PublishError>>) {
+        let (answer, receipt) = oneshot::channel();
+        let job = Job::new(publication, Instant::now(), answer);
+        (job.expect("fits"), receipt)
+    }
+
+    fn publication() -> Publication {
+        let mut properties = Properties::default();
+        properties.headers = Table::new().with("a", 1i64);
+        Publication::new(Route::to_queue("q".to_owned()), properties, "x")
+    }
+
+    #[test]
+    fn a_message_published_again_is_the_same_with_the_same_id() {
+        let (mut job, _receipt) = job(publication());
+        let wires = [(); 3].map(|()| job.take_wire().expect("checked before"));
+        for wire in &wires {
+            assert_eq!(wire.exchange.as_str(), "");
+            assert_eq!(wire.routing_key.as_str(), "q");
+            assert_eq!(wire.properties, wires[0].properties);
+            let id = wire
+                .properties
+                .message_id()
+                .as_ref()
+                .map(ShortString::as_str);
+            assert_eq!(id, Some(job.id()));
+        }
+        assert!(!job.id().is_empty());
+    }
+
+    #[test]
+    fn a_message_keeps_the_id_it_came_with() {
+        let mut publication = publication();
+        publication.properties.message_id = Some("mine".into());
+        assert_eq!(job(publication).0.id(), "mine");
+    }
+
+    #[test]
+    fn the_caller_learns_the_verdict() {
+        for verdict in [Verdict::Stored, Verdict::Unroutable, Verdict::Rejected] {
+            let (job, mut receipt) = job(publication());
+            job.settle(verdict);
+            let told = receipt.try_recv().expect("told");
+            let (exchange, routing_key) = (String::new(), "q".to_owned());
+            match told.as_ref().map_err(PublishError::kind) {
+                Ok(()) => assert_eq!(verdict, Verdict::Stored),
+                Err(kind) if verdict == Verdict::Unroutable => assert_eq!(
+                    *kind,
+                    PublishErrorKind::Unroutable {
+                        exchange,
+                        routing_key
+                    }
+                ),
+                Err(kind) => assert_eq!(
+                    *kind,
+                    PublishErrorKind::Rejected {
+                        exchange,
+                        routing_key
+                    }
+                ),
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Confirmed publishing: the task behind the handle.
 //!
 //! It keeps a window of messages on their way and settles each as soon as its fate is certain (`ledger` says when),
-//! rather than in batches: a queue that cannot confirm for the moment then holds up nobody but its own messages.
+//! rather than in batches: a queue that is slow to confirm does not hold up the others. One that confirms nothing at all
+//! does, as soon as its messages fill the window, until their deadline; with several publishing tasks
+//! (`BrokerBuilder::publishers`) only the routing keys that share its task wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub(crate) struct Lane {
     pool: Pool,
     queue: mpsc::Receiver<Job>,
     stop: CancellationToken,
+    /// True once nothing more can come in: the queue is closed, empty, and nobody is about to put something in.
+    ended: bool,
     /// To be published next, in this order.
     waiting: VecDeque<Job>,
     window: Option<Window>,
@@ -62,6 +66,7 @@ impl Lane {
             pool,
             queue,
             stop,
+            ended: false,
             waiting: VecDeque::new(),
             window: None,
             opening: None,
@@ -80,14 +85,13 @@ impl Lane {
             self.publish_waiting();
             self.start_opening();
             let idle = self.is_idle();
-            let ended = self.queue.is_closed() && self.queue.is_empty();
-            if idle && ended {
+            if idle && self.ended {
                 break;
             }
-            let takes = !ended && self.waiting.len() < WAITING;
+            let takes = !self.ended && self.waiting.len() < WAITING;
             let lost = lost(self.window.as_ref());
             tokio::select! {
-                job = self.queue.recv(), if takes => self.waiting.extend(job),
+                job = self.queue.recv(), if takes => self.take(job),
                 group = confirms(self.window.as_mut()) => self.confirmed(group),
                 () = lost => self.connection_lost(),
                 opened = opened(self.opening.as_mut()) => self.opened(opened),
@@ -102,6 +106,19 @@ impl Lane {
 
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.window.as_ref().is_none_or(Window::is_idle)
+    }
+
+    /// Takes a message, and what came in with it.
+    fn take(&mut self, job: Option<Job>) {
+        // closed and empty is not the end: a sender that was let in before may still be about to put its message there
+        self.ended = job.is_none();
+        self.waiting.extend(job);
+        while self.waiting.len() < WAITING {
+            let Ok(job) = self.queue.try_recv() else {
+                return;
+            };
+            self.waiting.push_back(job);
+        }
     }
 
     /// Publishes as much of what waits as the window lets through.
@@ -173,7 +190,9 @@ impl Lane {
             window.link().cut(&error.to_string());
             self.pause = true;
         }
-        let (alone, reason) = (window.has_one(), window.link().reason());
+        // the end of a connection may be somebody else's fault, once; that of a channel may not
+        let certain = error.is_amqp_soft_error() || self.suspects > 0;
+        let (alone, reason) = (window.has_one() && certain, window.link().reason());
         let jobs = window.into_jobs();
         let Some(reply) = BrokerReply::of(error).filter(|reply| !is_general(reply)) else {
             let unconfirmed = jobs.len();
@@ -186,6 +205,8 @@ impl Lane {
         if guilty.is_empty() {
             // one of them closes the channel: published one at a time, it harms nobody but itself
             self.suspects = innocent.len();
+            let (reason, suspects) = (reply.text, innocent.len());
+            warn!(target: "coney::amqp", reason, suspects, "publishing one message at a time to find the one at fault");
         }
         for job in guilty {
             self.suspects = self.suspects.saturating_sub(1);
@@ -200,17 +221,16 @@ impl Lane {
             return;
         };
         let reason = window.link().reason();
-        // what was confirmed before the end counts
-        let resolved = window.last_words().resolved;
-        self.confirmed(Group {
-            resolved,
-            error: None,
-        });
-        let jobs = self.window.take().map(Window::into_jobs);
-        let jobs = jobs.unwrap_or_default();
+        // what the broker said before the end counts, about single messages and about the end
+        let group = window.last_words();
+        self.confirmed(group);
+        self.pause = true;
+        let Some(window) = self.window.take() else {
+            return;
+        };
+        let jobs = window.into_jobs();
         let unconfirmed = jobs.len();
         warn!(target: "coney::amqp", reason, unconfirmed, "publishing connection lost");
-        self.pause = true;
         self.retry(jobs, reason);
     }
 
@@ -309,3 +329,6 @@ async fn opened(opening: Option<&mut Opening>) -> Result<Window, String> {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

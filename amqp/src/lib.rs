@@ -45,6 +45,7 @@ mod link;
 mod pool;
 mod properties;
 mod publisher;
+mod ready;
 mod server;
 mod session;
 mod settings;

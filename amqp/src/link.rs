@@ -10,7 +10,7 @@ use async_rs::Runtime;
 use futures_util::{Stream, StreamExt};
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Connection, ConnectionProperties, ConnectionStatus, Event};
+use lapin::{Connection, ConnectionProperties, ConnectionStatus, ErrorKind, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -102,8 +102,18 @@ impl Link {
     }
 
     /// A new channel.
+    ///
+    /// lapin never uses the number of a channel that the broker closed again: once it comes round to it, opening fails
+    /// with the *old* error, and will for ever. So a connection that opens no channel is given up, unless it merely has
+    /// as many as it may have.
     pub(crate) async fn channel(&self) -> Result<lapin::Channel, lapin::Error> {
-        self.connection.create_channel().await
+        let channel = self.connection.create_channel().await;
+        if let Err(error) = &channel
+            && !matches!(error.kind(), ErrorKind::ChannelsLimitReached)
+        {
+            self.cut(&format!("no channel can be opened: {error}"));
+        }
+        channel
     }
 
     /// The largest frame that both sides take, in bytes.

@@ -13,13 +13,12 @@ use coney_protocol::property::Properties;
 use coney_protocol::topology::Route;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use crate::broker::Core;
 use crate::error::{PublishError, PublishErrorKind};
 use crate::job::Job;
 use crate::lane::Lane;
-use crate::properties::{self, Unfit};
+use crate::properties::Unfit;
 
 /// How many publications may wait for a publishing task; those that it holds already are not counted.
 const QUEUE: usize = 256;
@@ -71,7 +70,8 @@ impl Publication {
 /// At least once. `Ok` means that the broker confirmed the message: every queue it was routed to has it, on disk if the
 /// message is persistent and the queue durable. When a connection is lost, what was not confirmed is published again on
 /// the next one with the same message id, until its deadline: so the broker may have stored it twice. An error whose
-/// [`may_have_been_stored`](PublishError::may_have_been_stored) is false means that no queue has it.
+/// [`may_have_been_stored`](PublishError::may_have_been_stored) is false means that no queue has it as far as the broker
+/// said: an earlier attempt, of which nothing was heard because the connection was lost, may have come further.
 ///
 /// A message that the broker objects to by closing the channel (no such exchange, no permission, too large) fails
 /// alone: what else was on its way is published again.
@@ -134,7 +134,7 @@ impl Publisher {
         let deadline = Instant::now() + self.core.settings.publish_timeout;
         let lane = self.lane(&publication);
         let (answer, receipt) = oneshot::channel();
-        let job = match job(publication, deadline, answer) {
+        let job = match Job::new(publication, deadline, answer) {
             Ok(job) => job,
             Err(Unfit(detail)) => {
                 return Receipt::failed(PublishErrorKind::InvalidName { detail });
@@ -163,27 +163,6 @@ impl fmt::Debug for Publisher {
             .field("tasks", &self.lanes.len())
             .finish_non_exhaustive()
     }
-}
-
-fn job(
-    mut publication: Publication,
-    deadline: Instant,
-    answer: oneshot::Sender<Result<(), PublishError>>,
-) -> Result<Job, Unfit> {
-    let id = publication.properties.message_id.take();
-    let id = id.unwrap_or_else(|| Uuid::now_v7().to_string());
-    publication.properties.message_id = Some(id.clone());
-    Ok(Job {
-        exchange: properties::short(&publication.exchange, "exchange")?,
-        routing_key: properties::short(&publication.routing_key, "routing key")?,
-        header_frame: properties::header_frame(&publication.properties),
-        properties: properties::to_lapin(&publication.properties)?,
-        payload: publication.payload,
-        mandatory: publication.mandatory,
-        id,
-        deadline,
-        answer,
-    })
 }
 
 fn closed() -> PublishErrorKind {

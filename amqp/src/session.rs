@@ -134,7 +134,11 @@ impl Session {
         self.inner.shared.board.subscribe()
     }
 
-    /// How many deliveries were settled after their connection was gone, so that the broker delivers them again.
+    /// How many deliveries were settled when their channel or connection was gone already, or just going, so that the
+    /// broker delivers them again.
+    ///
+    /// A measure, not an account: of what was settled in the last moments before a loss, some may have arrived although
+    /// it is counted, and some may be lost although it is not.
     #[must_use]
     pub fn stale_acks(&self) -> u64 {
         self.inner.shared.stale.load(Ordering::Relaxed)

@@ -185,7 +185,11 @@ impl Subscription {
             exclusive: spec.exclusive,
             ..BasicConsumeOptions::default()
         };
-        let channel = link.channel().await.map_err(refused)?;
+        // whatever the broker said there, it was not about this queue
+        let channel = link.channel().await.map_err(|cause| {
+            let reason = format!("no channel can be opened: {cause}");
+            ConsumeError::new(ConsumeErrorKind::Connection { reason }, &spec.queue).caused_by(cause)
+        })?;
         // per consumer: RabbitMQ's quorum queues have no other
         let qos = BasicQosOptions { global: false };
         channel

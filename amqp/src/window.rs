@@ -12,11 +12,13 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 use tokio::time::{Instant, timeout};
 
-use crate::error::{ConnectError, PublishErrorKind};
-use crate::job::Job;
+use crate::error::{BrokerReply, ConnectError, PublishErrorKind};
+use crate::job::{Job, Wire};
 use crate::ledger::{Answer, Ledger, Resolved, Verdict};
 use crate::link::Link;
 use crate::pool::Pool;
+use crate::properties::Unfit;
+use crate::ready::Ready;
 
 /// How many messages may be on their way.
 pub(crate) const WINDOW: usize = 512;
@@ -53,6 +55,20 @@ pub(crate) struct Group {
     pub(crate) error: Option<lapin::Error>,
 }
 
+impl Group {
+    /// Notes an error; the first one, but the broker's words above lapin's ("the channel is closing").
+    fn failed(&mut self, error: lapin::Error) {
+        let said = |error: &lapin::Error| BrokerReply::of(error).is_some();
+        if self
+            .error
+            .as_ref()
+            .is_none_or(|known| !said(known) && said(&error))
+        {
+            self.error = Some(error);
+        }
+    }
+}
+
 impl Window {
     /// Opens a channel on a connection of the pool; an error says why not.
     pub(crate) async fn open(pool: Pool, limit: Duration) -> Result<Self, String> {
@@ -69,7 +85,7 @@ impl Window {
             link.cut(reason);
             return Err(reason.to_owned());
         };
-        let channel = channel.map_err(|error| error.to_string())?;
+        let channel = channel.map_err(|error| format!("no channel can be opened: {error}"))?;
         Ok(Self {
             link,
             channel,
@@ -109,16 +125,16 @@ impl Window {
 
     /// True if the message may be published now, as one of at most `limit`.
     pub(crate) fn has_room(&self, job: &Job, limit: usize) -> bool {
-        let bytes = self.bytes + job.payload.len();
+        let bytes = self.bytes + job.payload().len();
         self.jobs.len() < limit
             && self.jobs.len() + self.abandoned < WINDOW
             && (bytes <= WINDOW_BYTES || self.jobs.is_empty())
             // returns are told apart by id: the same one twice has to wait for the first
-            && !self.ledger.contains(&job.id)
+            && !self.ledger.contains(job.id())
     }
 
     /// Publishes a message; its place among the others is fixed when this returns.
-    pub(crate) fn publish(&mut self, job: Job) {
+    pub(crate) fn publish(&mut self, mut job: Job) {
         // a larger one would close the connection (501 FRAME_ERROR), and take everybody else's messages with it
         let limit = self.link.frame_max();
         if job.header_frame > limit {
@@ -126,19 +142,23 @@ impl Window {
             let detail = format!("headers of {size} bytes, at most {limit} fit in a frame");
             return job.fail(PublishErrorKind::TooLarge { detail });
         }
+        let wire = match job.take_wire() {
+            Ok(wire) => wire,
+            Err(Unfit(detail)) => return job.fail(PublishErrorKind::InvalidName { detail }),
+        };
         if self.jobs.is_empty() {
             // while there was nothing to confirm, silence meant nothing
             self.heard = Instant::now();
         }
-        let number = self.ledger.published(&job.id);
-        let mut confirm = confirm(self.channel.clone(), number, &job).boxed();
+        let number = self.ledger.published(job.id());
+        let mut confirm = confirm(self.channel.clone(), number, wire, &job).boxed();
         // the first poll puts the frames in lapin's queue, which makes the order ours
         let first = confirm.poll_unpin(&mut Context::from_waker(Waker::noop()));
         self.confirms.push(match first {
             Poll::Ready(confirmed) => std::future::ready(confirmed).boxed(),
             Poll::Pending => confirm,
         });
-        self.bytes += job.payload.len();
+        self.bytes += job.payload().len();
         self.jobs.insert(number, job);
     }
 
@@ -167,22 +187,15 @@ impl Window {
     /// ledger relies on.
     fn drain(&mut self, first: Option<Confirmed>) -> Group {
         let mut group = Group::default();
-        let mut next = first;
-        loop {
-            match next {
-                Some((number, Ok(confirmation))) => {
-                    group.resolved.push(resolved(number, confirmation));
-                }
-                Some((_, Err(error))) => {
-                    group.error.get_or_insert(error);
-                }
-                None => {}
+        let ready = Ready::default();
+        let rest = std::iter::from_fn(|| ready.next(&mut self.confirms));
+        for (number, confirmed) in first.into_iter().chain(rest) {
+            match confirmed {
+                Ok(confirmation) => group.resolved.push(resolved(number, confirmation)),
+                Err(error) => group.failed(error),
             }
-            next = match self.confirms.next().now_or_never() {
-                Some(Some(confirmed)) => Some(confirmed),
-                Some(None) | None => return group,
-            };
         }
+        group
     }
 
     /// The messages whose fate is certain after these confirms.
@@ -194,7 +207,7 @@ impl Window {
         for (number, verdict) in self.ledger.resolved(resolved) {
             match self.jobs.remove(&number) {
                 Some(job) => {
-                    self.bytes -= job.payload.len();
+                    self.bytes -= job.payload().len();
                     settled.push((job, verdict));
                 }
                 None => self.abandoned -= 1,
@@ -213,7 +226,7 @@ impl Window {
         self.jobs = early;
         let late: Vec<_> = late.into_values().collect();
         for job in &late {
-            self.bytes -= job.payload.len();
+            self.bytes -= job.payload().len();
         }
         self.abandoned += late.len();
         late
@@ -234,15 +247,20 @@ impl Window {
 fn confirm(
     channel: Channel,
     number: u64,
+    wire: Wire,
     job: &Job,
 ) -> impl Future<Output = Confirmed> + Send + use<> {
     let options = BasicPublishOptions {
-        mandatory: job.mandatory,
+        mandatory: job.is_mandatory(),
         immediate: false,
     };
-    let (exchange, routing_key) = (job.exchange.clone(), job.routing_key.clone());
-    let (payload, properties) = (job.payload.clone(), job.properties.clone());
+    let payload = job.payload().clone();
     async move {
+        let Wire {
+            exchange,
+            routing_key,
+            properties,
+        } = wire;
         let written = channel.basic_publish(exchange, routing_key, options, &payload, properties);
         match written.await {
             Ok(confirm) => (number, confirm.await),
@@ -264,5 +282,31 @@ fn resolved(number: u64, confirmation: Confirmation) -> Resolved {
         number,
         answer,
         returned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+    use lapin::{ChannelState, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_the_broker_said_is_kept_and_what_lapin_said_is_not() {
+        let closing: lapin::Error =
+            ErrorKind::InvalidChannelState(ChannelState::Closing, "basic.publish").into();
+        let missing = |name: &str| -> lapin::Error {
+            let kind = AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND);
+            let text = format!("NOT_FOUND - no exchange '{name}' in vhost '/'");
+            ErrorKind::ProtocolError(lapin::protocol::AMQPError::new(kind, text.into())).into()
+        };
+        let mut group = Group::default();
+        for error in [closing.clone(), missing("a"), closing, missing("b")] {
+            group.failed(error);
+        }
+        let error = group.error.expect("one of them");
+        let reply = BrokerReply::of(&error).expect("the broker's");
+        assert!(reply.text.contains("'a'"), "{}", reply.text);
     }
 }

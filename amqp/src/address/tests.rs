@@ -151,6 +151,36 @@ fn the_password_is_never_shown() {
     }
 }
 
+#[test]
+fn a_password_cut_short_is_not_shown_as_something_else() {
+    for url in [
+        "amqp://ann:12?x=s3cret@host",
+        "amqp://ann:12?heartbeat=s3cret@host",
+        "amqp://ann:12?s3cret@host/vhost",
+        "amqp://ann:123/s3cret@host",
+        "amqp://ann:123/s3/cret@host",
+        "amqp://ann:123#s3cret@host",
+        "amqp://ann:/s3cret@host",
+        "amqp://ann:s3cret@12/s3cret@host",
+    ] {
+        let error = Address::parse(url).expect_err(url);
+        assert_eq!(error.kind(), ConnectErrorKind::Url, "{url}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("cret"), "{url}: {shown}");
+        assert!(
+            shown.contains("percent-encode the password"),
+            "{url}: {shown}"
+        );
+    }
+    // what was cut where no port is possible has not been read at all
+    for url in ["amqp://ann:s3cret/x@host", "amqp://ann:s3cret?x@host"] {
+        let error = Address::parse(url).expect_err(url);
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("cret"), "{url}: {shown}");
+    }
+    assert_eq!(parsed("amqp://h/a%40b").vhost(), "a@b");
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_comes_back(user in "[^\0]{1,40}", password in "[^\0]{1,40}", vhost in "[^\0]{1,40}") {

@@ -14,7 +14,7 @@ pub use self::consume::{ConsumeError, ConsumeErrorKind};
 pub use self::declare::{DeclareError, DeclareErrorKind, Resource};
 pub use self::publish::{PublishError, PublishErrorKind};
 
-pub(crate) use self::reply::{BrokerReply, mentions_exchange, oversized};
+pub(crate) use self::reply::{BrokerReply, mentions_exchange, mentions_topic, oversized};
 
 /// The cause behind one of our errors.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;

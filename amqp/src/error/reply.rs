@@ -62,6 +62,13 @@ pub(crate) fn mentions_exchange(text: &str, exchange: &str) -> bool {
     text.contains(&format!("exchange '{name}'"))
 }
 
+/// True if the broker's text names this routing key; `None` if it names none.
+pub(crate) fn mentions_topic(text: &str, routing_key: &str) -> Option<bool> {
+    let (_, named) = text.split_once("access to topic '")?;
+    let rest = named.strip_prefix(routing_key);
+    Some(rest.is_some_and(|rest| rest.starts_with("' in exchange ")))
+}
+
 /// The size that the broker complains about in `message size 20000000 is larger than configured max size 16777216`.
 pub(crate) fn oversized(text: &str) -> Option<usize> {
     let (_, rest) = text.split_once("message size ")?;
@@ -115,6 +122,17 @@ mod tests {
         assert!(!mentions_exchange(text, "order"));
         let text = "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'u'";
         assert!(mentions_exchange(text, ""));
+    }
+
+    #[test]
+    fn the_routing_key_at_fault_is_found_in_the_text() {
+        let text = "ACCESS_REFUSED - write access to topic 'a.b' in exchange 'coney.tasks' in vhost '/' refused for user 'u'";
+        assert_eq!(mentions_topic(text, "a.b"), Some(true));
+        assert_eq!(mentions_topic(text, "a"), Some(false));
+        assert_eq!(mentions_topic(text, "a.b.c"), Some(false));
+        assert!(mentions_exchange(text, "coney.tasks"));
+        let text = "ACCESS_REFUSED - write access to exchange 'coney.tasks' in vhost '/' refused for user 'u'";
+        assert_eq!(mentions_topic(text, "a.b"), None);
     }
 
     #[test]

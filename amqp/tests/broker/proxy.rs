@@ -17,6 +17,9 @@ const BLOCKED: &[u8] = b"\x01\0\0\0\0\0\x12\0\x0a\0\x3c\x0dlow on memory\xce";
 /// The broker's `connection.unblocked`.
 const UNBLOCKED: &[u8] = b"\x01\0\0\0\0\0\x04\0\x0a\0\x3d\xce";
 
+/// The broker's `connection.close` with 530 NOT_ALLOWED, which names no method.
+const CLOSE: &[u8] = b"\x01\0\0\0\0\0\x16\0\x0a\0\x32\x02\x12\x0bNOT_ALLOWED\0\0\0\0\xce";
+
 /// A TCP proxy in front of the broker. All its connections end with it.
 pub(crate) struct Proxy {
     place: String,
@@ -70,6 +73,11 @@ impl Proxy {
         self.shared.open.load(Ordering::SeqCst)
     }
 
+    /// How many connections there have been.
+    pub(crate) fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// Cuts every connection.
     pub(crate) fn cut(&self) {
         self.shared.lines.lock().expect("no panic in here").cancel();
@@ -86,6 +94,11 @@ impl Proxy {
     pub(crate) fn block(&self, line: usize, is_blocked: bool) {
         let words = if is_blocked { BLOCKED } else { UNBLOCKED };
         self.shared.words.send((line, words)).expect("a connection");
+    }
+
+    /// Tells the client of a quiet connection that it did something forbidden and has to go.
+    pub(crate) fn close(&self, line: usize) {
+        self.shared.words.send((line, CLOSE)).expect("a connection");
     }
 }
 

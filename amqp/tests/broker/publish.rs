@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use coney_amqp::{Broker, PublishError, PublishErrorKind};
+use coney_amqp::{Address, Broker, PublishError, PublishErrorKind};
 use coney_protocol::property::{Table, Value};
+use coney_protocol::topology::ExchangeKind;
+use serde_json::json;
 
+use super::management::Management;
 use super::support::{
     Scratch, broker, classic, consume, exchange, next, persistent, soon, take, through, to_queue,
     url, user,
@@ -199,6 +202,40 @@ async fn a_user_without_write_permission_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_routing_key_without_topic_permission_harms_no_neighbour() {
+    let (owner, scratch) = (broker().await, Scratch::new());
+    let (name, queue) = (scratch.exchange("topics"), scratch.queue("q"));
+    let mut topology = exchange(&name);
+    topology.exchanges[0].kind = ExchangeKind::Topic;
+    owner.declare(&topology).await.expect("declare");
+    owner.declare(&classic(&queue)).await.expect("declare");
+    let bindings = format!("bindings/%2f/e/{name}/q/{queue}");
+    Management::new().request("POST", &bindings, &json!({"routing_key": "#"}));
+    let url = user(&scratch, Some(["^$", ".*", ".*"]));
+    let user = Address::parse(&url).expect("valid").user().to_owned();
+    let rights = json!({"exchange": name, "write": "^good", "read": ".*"});
+    let path = format!("topic-permissions/%2f/{user}");
+    Management::new().request("PUT", &path, &rights);
+    let writer = Broker::connect(&url).await.expect("connect");
+    let mut receipts = Vec::new();
+    for number in 0..100 {
+        let key = if number % 25 == 10 { "bad" } else { "good" };
+        let publication = through(&name, key, number.to_string());
+        receipts.push((key, writer.publisher().submit(publication).await));
+    }
+    for (key, receipt) in receipts {
+        let verdict = soon("a verdict", receipt).await;
+        match (key, verdict.as_ref().map_err(PublishError::kind)) {
+            ("good", Ok(())) => {}
+            ("bad", Err(PublishErrorKind::Permission { detail })) => {
+                assert!(detail.contains("topic 'bad'"), "{detail}");
+            }
+            _ => panic!("{key}: {verdict:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn names_and_headers_that_do_not_fit_are_errors_and_no_panics() {
     let (broker, scratch) = (broker().await, Scratch::new());
     let queue = scratch.queue("q");
@@ -381,6 +418,31 @@ async fn closing_publishes_what_was_submitted() {
         matches!(error.kind(), PublishErrorKind::Closed { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_message_submitted_while_the_handle_closes_gets_a_verdict() {
+    let scratch = Scratch::new();
+    let queue = scratch.queue("q");
+    let owner = broker().await;
+    owner.declare(&classic(&queue)).await.expect("declare");
+    for _ in 0..20 {
+        let broker = broker().await;
+        let publisher = broker.publisher().clone();
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let (publisher, queue) = (publisher.clone(), queue.clone());
+                tokio::spawn(async move {
+                    while publisher.publish(to_queue(&queue, "x")).await.is_ok() {}
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        soon("close", broker.close()).await;
+        for task in tasks {
+            soon("a verdict", task).await.expect("no panic");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use coney_amqp::{Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
+use coney_amqp::{Address, Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::management::Management;
 use super::proxy::Proxy;
-use super::support::{Scratch, broker, classic, consume, next, soon, take, to_queue, until, url};
+use super::support::{
+    Scratch, broker, classic, consume, next, soon, take, through, to_queue, until, url, url_with,
+};
 
 fn is_ready(status: &SessionStatus) -> bool {
     *status == SessionStatus::Ready
@@ -293,4 +296,86 @@ async fn a_proxy_that_hangs_up_is_a_protocol_error() {
         .expect_err("hangs up");
     assert_eq!(error.kind(), ConnectErrorKind::Protocol, "{error:?}");
     assert!(error.is_transient());
+}
+
+/// lapin does not open a channel again whose number the broker closed: the connection is replaced when it comes to that.
+#[tokio::test]
+async fn more_refused_messages_than_a_connection_has_channels_do_no_lasting_harm() {
+    let scratch = Scratch::new();
+    let builder = Broker::builder(&format!("{}?channel_max=8", url()));
+    let broker = builder.connect().await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    for _ in 0..20 {
+        let missing = through("no.such.exchange", "k", "x");
+        let error = soon("a verdict", broker.publisher().publish(missing)).await;
+        let error = error.expect_err("no exchange");
+        assert!(
+            matches!(error.kind(), PublishErrorKind::NoExchange { .. }),
+            "{error:?}"
+        );
+    }
+    soon(
+        "a verdict",
+        broker.publisher().publish(to_queue(&queue, "x")),
+    )
+    .await
+    .expect("stored");
+}
+
+#[tokio::test]
+async fn a_lone_message_is_not_blamed_for_the_end_of_the_connection() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    // large, so that it is still on its way when the connection is closed, as if over something else on it
+    let large = to_queue(&queue, vec![0; 64 << 20]);
+    let receipt = broker.publisher().submit(large).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    proxy.close(0);
+    soon("a verdict", receipt).await.expect("stored");
+    assert_eq!(proxy.accepted(), 2);
+}
+
+#[tokio::test]
+async fn of_several_addresses_one_that_answers_is_enough() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let place = listener.local_addr().expect("port").to_string();
+    drop(listener);
+    let closed = url_with("guest:guest", Some(&place), "%2f");
+    let both = format!("{closed},{}", url());
+    let broker = Broker::builder(&both).connect().await.expect("connect");
+    let there = Address::parse(&url()).expect("valid");
+    assert_eq!(broker.address(), &there);
+    // and the error is about the last of them, should none answer
+    let neither = format!("{closed},{closed}");
+    let error = Broker::connect(&neither).await.expect_err("closed");
+    assert_eq!(error.kind(), ConnectErrorKind::Unreachable);
+}
+
+#[tokio::test]
+async fn a_consumer_comes_back_on_the_next_address() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let both = format!("{},{}", proxy.url(), url());
+    let broker = Broker::connect(&both).await.expect("connect");
+    let port = |url: &str| Address::parse(url).expect("valid").port();
+    assert_eq!(broker.address().port(), port(&proxy.url()));
+    let queue = scratch.queue("q");
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    until(&session, is_ready).await;
+    assert_eq!(proxy.open_lines(), 2);
+    proxy.refuse(true);
+    proxy.cut();
+    until(&session, |status| !is_ready(status)).await;
+    until(&session, is_ready).await;
+    assert_eq!(broker.address().port(), port(&url()));
+    broker
+        .publisher()
+        .publish(to_queue(&queue, "elsewhere"))
+        .await
+        .expect("stored");
+    assert_eq!(take(&mut consumer).await, "elsewhere");
+    assert_eq!(proxy.open_lines(), 0);
 }

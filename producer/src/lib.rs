@@ -9,6 +9,7 @@
 //! | [`enqueue`] | an encoded call becomes a publication |
 //! | [`handle`] | awaiting one result, or watching its progress |
 //! | [`replies`] | one consumer for all results of a client |
+//! | [`revoke`] | cancelling a task |
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
 
@@ -18,8 +19,10 @@ pub mod enqueue;
 pub mod error;
 pub mod handle;
 pub mod replies;
+pub mod revoke;
 pub mod telemetry;
 
 pub use client::{Client, ClientBuilder};
 pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
 pub use handle::{Progress, ResultOf, TaskHandle};
+pub use revoke::{RevokeError, RevokeErrorKind};

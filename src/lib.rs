@@ -58,8 +58,8 @@ pub use coney_amqp::{
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
-    Client, ClientBuilder, Progress, ResultError, ResultErrorKind, RevokeError,
-    RevokeErrorKind, SendError, SendErrorKind, TaskFailed, TaskHandle,
+    Client, ClientBuilder, Progress, ResultError, ResultErrorKind, RevokeError, RevokeErrorKind,
+    SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

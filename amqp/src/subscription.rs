@@ -185,7 +185,8 @@ impl Subscription {
         };
         let queue = properties::short(&spec.queue, "queue").map_err(unfit)?;
         let tag = properties::short(&spec.tag, "consumer tag").map_err(unfit)?;
-        let arguments = properties::table_to_lapin(&spec.all_arguments(SystemTime::now())).map_err(unfit)?;
+        let arguments =
+            properties::table_to_lapin(&spec.all_arguments(SystemTime::now())).map_err(unfit)?;
         let options = BasicConsumeOptions {
             exclusive: spec.exclusive,
             ..BasicConsumeOptions::default()

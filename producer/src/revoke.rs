@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use coney_amqp::{Broker, DeclareError, Publication, PublishError, PublishErrorKind};
+use coney_protocol::context::BoxFuture;
 use coney_protocol::id::TaskId;
 use coney_protocol::revoke::Notice;
 use coney_protocol::topology;
@@ -90,7 +91,16 @@ pub(crate) struct Revoker {
 }
 
 impl Revoker {
-    pub(crate) async fn revoke(&self, broker: &Broker, id: &TaskId) -> Result<(), RevokeErrorKind> {
+    /// Boxed: rustc gives up on finding out whether what declares is `Send` from the depth of a caller's own future.
+    pub(crate) fn revoke<'a>(
+        &'a self,
+        broker: &'a Broker,
+        id: &'a TaskId,
+    ) -> BoxFuture<'a, Result<(), RevokeErrorKind>> {
+        Box::pin(self.announce(broker, id))
+    }
+
+    async fn announce(&self, broker: &Broker, id: &TaskId) -> Result<(), RevokeErrorKind> {
         let declare = || async { broker.declare(&topology::revocations()).await };
         self.declared
             .get_or_try_init(declare)

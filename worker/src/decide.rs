@@ -351,10 +351,7 @@ mod tests {
                 (None, None, Some((None, 1008)), ack),
             ),
             (Outcome::Aborted, (None, None, None, Then::Requeue)),
-            (
-                Outcome::Revoked,
-                (Some(Status::Revoked), None, None, ack),
-            ),
+            (Outcome::Revoked, (Some(Status::Revoked), None, None, ack)),
         ];
         for (outcome, expected) in rows {
             let name = format!("{outcome:?}");
@@ -404,11 +401,7 @@ mod tests {
                 chance: 0.5,
             };
             let disposition = decide(facts, outcome);
-            assert_eq!(
-                disposition.revoked,
-                status == Status::Revoked,
-                "{name}"
-            );
+            assert_eq!(disposition.revoked, status == Status::Revoked, "{name}");
             assert_eq!(
                 row(disposition),
                 (Some(status), None, None, Then::Ack),

@@ -45,10 +45,12 @@ impl Notice {
     /// Properties and body of the message that travels.
     #[must_use]
     pub fn encode(&self) -> (Properties, Vec<u8>) {
-        let mut properties = Properties::default();
-        properties.content_type = Some(codec::JSON.into());
-        properties.content_encoding = Some(codec::UTF_8.into());
-        properties.persistent = true;
+        let properties = Properties {
+            content_type: Some(codec::JSON.into()),
+            content_encoding: Some(codec::UTF_8.into()),
+            persistent: true,
+            ..Properties::default()
+        };
         let body = serde_json::to_vec(self).expect("texts always have a JSON form");
         (properties, body)
     }

@@ -59,8 +59,8 @@ pub use coney_amqp::{
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
     Client, ClientBuilder, DeadLetter, DeadLetterError, DeadLetterErrorKind, DeadLetters,
-    DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind, Selection, SendError,
-    SendErrorKind, TaskFailed, TaskHandle,
+    DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind, RevokeError,
+    RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "rabbitmq/calls.rs"]
 mod a_call_comes_back;
+#[path = "rabbitmq/revoking.rs"]
+mod a_cancelled_task_does_not_run;
 #[path = "rabbitmq/retries.rs"]
 mod a_failed_attempt_is_repeated;
 #[path = "rabbitmq/mistakes.rs"]

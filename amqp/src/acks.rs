@@ -36,6 +36,8 @@ pub(crate) struct Epoch {
     commands: mpsc::UnboundedSender<Command>,
     over: CancellationToken,
     stale: Arc<AtomicU64>,
+    /// True if nothing can be handed back: the channel reads a stream.
+    only_acks: bool,
 }
 
 impl Epoch {
@@ -44,12 +46,14 @@ impl Epoch {
         channel: lapin::Channel,
         lost: impl Future<Output = ()> + Send + 'static,
         stale: &Arc<AtomicU64>,
+        only_acks: bool,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (commands, waiting) = mpsc::unbounded_channel();
         let epoch = Arc::new(Self {
             commands,
             over: CancellationToken::new(),
             stale: Arc::clone(stale),
+            only_acks,
         });
         let writer = Writer {
             channel,
@@ -69,6 +73,10 @@ impl Epoch {
 
     /// Notes what to do with a delivery.
     pub(crate) fn settle(&self, tag: u64, settlement: Settlement) {
+        let settlement = match self.only_acks {
+            true => Settlement::Ack,
+            false => settlement,
+        };
         let sent = !self.is_over() && self.commands.send(Command::Settle(tag, settlement)).is_ok();
         if !sent {
             self.stale.fetch_add(1, Ordering::Relaxed);

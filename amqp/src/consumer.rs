@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use coney_protocol::property::{Table, Value};
 use coney_protocol::topology::Topology;
@@ -34,6 +35,10 @@ pub struct ConsumerSpec {
     pub priority: Option<i32>,
     /// Optional arguments.
     pub arguments: Table,
+    /// Set if the queue is a stream: entries that are at most this old are received, too.
+    pub replay: Option<Duration>,
+    /// True if the session counts as ready without it.
+    pub optional: bool,
 }
 
 impl ConsumerSpec {
@@ -49,6 +54,8 @@ impl ConsumerSpec {
             exclusive: false,
             priority: None,
             arguments: Table::new(),
+            replay: None,
+            optional: false,
         }
     }
 
@@ -102,6 +109,24 @@ impl ConsumerSpec {
         self
     }
 
+    /// Says that the queue is a stream: it is read, not emptied, from the entries on that are `age` old.
+    ///
+    /// The broker finds the start by whole chunks, so that some older entries may come, too. After a lost connection
+    /// reading starts `age` before that moment again. However a delivery of a stream is settled, it is acknowledged:
+    /// RabbitMQ answers a `basic.nack` of a stream by closing the whole connection (540).
+    #[must_use]
+    pub fn replay(mut self, age: Duration) -> Self {
+        self.replay = Some(age);
+        self
+    }
+
+    /// Says that the session counts as ready without this consumer.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
     pub(crate) fn limit(&self) -> u16 {
         self.prefetch.max(1)
     }
@@ -110,12 +135,17 @@ impl ConsumerSpec {
         self.limit().min(BUFFER).into()
     }
 
-    pub(crate) fn all_arguments(&self) -> Table {
-        let arguments = self.arguments.clone();
-        match self.priority {
-            Some(priority) => arguments.with("x-priority", Value::I32(priority)),
-            None => arguments,
+    pub(crate) fn all_arguments(&self, now: SystemTime) -> Table {
+        let mut arguments = self.arguments.clone();
+        if let Some(priority) = self.priority {
+            arguments.insert("x-priority", Value::I32(priority));
         }
+        if let Some(age) = self.replay {
+            let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH);
+            let start = since_epoch.unwrap_or_default().saturating_sub(age);
+            arguments.insert("x-stream-offset", Value::Timestamp(start.as_secs()));
+        }
+        arguments
     }
 }
 
@@ -205,5 +235,21 @@ impl fmt::Debug for Consumer {
             .field("queue", &self.queue)
             .field("cancelled", &self.cancel.is_cancelled())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_read_from_an_age_on_counted_from_now() {
+        let spec = ConsumerSpec::new("s").replay(Duration::from_secs(60));
+        let at = |seconds| {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            spec.all_arguments(now).get("x-stream-offset").cloned()
+        };
+        assert_eq!(at(100), Some(Value::Timestamp(40)));
+        assert_eq!(at(10), Some(Value::Timestamp(0)));
     }
 }

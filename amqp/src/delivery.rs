@@ -53,7 +53,8 @@ impl Delivery {
 /// it is written. If the connection that brought the delivery is gone, the broker hands the message to somebody else
 /// anyway; settling it then does nothing but count up [`Session::stale_acks`](crate::Session::stale_acks).
 ///
-/// Dropping the handle without settling hands the message back to the queue.
+/// Dropping the handle without settling hands the message back to the queue; one of a stream, which keeps what it has,
+/// is acknowledged however it is settled.
 #[must_use = "a delivery whose handle is dropped goes back to the queue"]
 pub struct Acker {
     tag: u64,

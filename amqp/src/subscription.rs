@@ -1,7 +1,7 @@
 //! The task behind a consumer: consumes, hands deliveries on, and starts over when something breaks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -94,7 +94,9 @@ impl Subscription {
             Ok(stream) => stream,
             Err(error) => return self.failed(error, first),
         };
-        self.shared.board.consuming(self.number);
+        if !self.spec.optional {
+            self.shared.board.consuming(self.number);
+        }
         self.backoff.reset();
         if let Some(first) = first.take() {
             // if nobody waits for the answer, the consumer was dropped, and the token is cancelled
@@ -124,6 +126,9 @@ impl Subscription {
     }
 
     fn not_consuming(&self, reason: &str) {
+        if self.spec.optional {
+            return;
+        }
         let reason = format!("queue `{}`: {reason}", self.spec.queue);
         let attempt = self.backoff.attempt();
         self.shared
@@ -180,7 +185,8 @@ impl Subscription {
         };
         let queue = properties::short(&spec.queue, "queue").map_err(unfit)?;
         let tag = properties::short(&spec.tag, "consumer tag").map_err(unfit)?;
-        let arguments = properties::table_to_lapin(&spec.all_arguments()).map_err(unfit)?;
+        let arguments =
+            properties::table_to_lapin(&spec.all_arguments(SystemTime::now())).map_err(unfit)?;
         let options = BasicConsumeOptions {
             exclusive: spec.exclusive,
             ..BasicConsumeOptions::default()
@@ -200,7 +206,12 @@ impl Subscription {
             .basic_consume(queue, tag, options, arguments)
             .await
             .map_err(refused)?;
-        let (epoch, writer) = Epoch::start(channel.clone(), link.lost(), &self.shared.stale);
+        let (epoch, writer) = Epoch::start(
+            channel.clone(),
+            link.lost(),
+            &self.shared.stale,
+            spec.replay.is_some(),
+        );
         self.shared.register(&epoch);
         self.shared.writers.spawn(writer);
         Ok(Stream {

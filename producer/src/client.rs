@@ -1,7 +1,7 @@
 //! The client: sends calls, and is the way to their results.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
@@ -16,6 +16,7 @@ use crate::enqueue::{self, Declared};
 use crate::error::{SendError, SendErrorKind};
 use crate::handle::TaskHandle;
 use crate::replies::{Replies, Ticket};
+use crate::revoke::{RevokeError, RevokeErrorKind, Revoker};
 use crate::telemetry;
 
 /// The largest body that a client sends unless told otherwise, in bytes: 1 MiB.
@@ -49,6 +50,7 @@ struct Inner {
     trace: Option<TraceSource>,
     declared: Declared,
     replies: Arc<Replies>,
+    revoker: Revoker,
 }
 
 impl Drop for Inner {
@@ -112,9 +114,41 @@ impl Client {
         DynamicCall::new(task, arguments)
     }
 
+    /// Cancels a task, wherever it is: waiting in its queue, delayed, between two attempts, or running.
+    ///
+    /// A task that waits never starts. One that runs has its token fired
+    /// (see [`TaskContext::cancellation`](coney_protocol::context::TaskContext::cancellation)) and is aborted when it
+    /// has not ended after the worker's grace. Whoever waits for the result gets
+    /// [`ResultErrorKind::Cancelled`](crate::ResultErrorKind::Cancelled) when a worker comes upon the task: at once
+    /// for one that runs, when it is due for one that is delayed. A task that ends with a value all the same has
+    /// succeeded. An id that nobody knows harms nobody.
+    ///
+    /// Workers remember it for the time that they are set to (three hours unless set), those that start later, too. A
+    /// task that waits longer than that runs.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError`] when the stream `coney.revoked` cannot be declared or the broker does not confirm in time.
+    ///
+    /// # Delivery
+    ///
+    /// `Ok` means that the broker has stored the revocation. Workers read it within milliseconds; a task that starts
+    /// before counts as running.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the task may or may not be revoked. Revoking it again is harmless.
+    pub async fn revoke(&self, id: impl Into<TaskId>) -> Result<(), RevokeError> {
+        self.0.revoke(id.into()).await
+    }
+
     /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
     pub async fn close(&self) {
         self.0.replies.close().await;
+    }
+
+    pub(crate) fn way_back(&self) -> WayBack {
+        WayBack(Arc::downgrade(&self.0))
     }
 
     /// Hands a call to the publisher without waiting for the confirm.
@@ -190,6 +224,25 @@ fn wants_result(header: &Header) -> bool {
     header.ignore_result != Some(true)
 }
 
+impl Inner {
+    async fn revoke(&self, id: TaskId) -> Result<(), RevokeError> {
+        let revoked = self.revoker.revoke(&self.broker, &id).await;
+        revoked.map_err(|kind| RevokeError::new(id, kind))
+    }
+}
+
+/// The way from a handle to its client, which it does not keep alive.
+pub(crate) struct WayBack(Weak<Inner>);
+
+impl WayBack {
+    pub(crate) async fn revoke(&self, id: TaskId) -> Result<(), RevokeError> {
+        match self.0.upgrade() {
+            Some(client) => client.revoke(id).await,
+            None => Err(RevokeError::new(id, RevokeErrorKind::Closed)),
+        }
+    }
+}
+
 /// A call on its way to the broker.
 pub(crate) struct Submitted<O> {
     task: Arc<str>,
@@ -212,6 +265,7 @@ impl<O> Submitted<O> {
                 self.id,
                 self.ticket,
                 self.answer,
+                client.way_back(),
             )),
             Err(error) => {
                 if let PublishErrorKind::Unroutable { .. } | PublishErrorKind::NoExchange { .. } =
@@ -277,6 +331,7 @@ impl ClientBuilder {
             trace: self.trace,
             declared: Declared::default(),
             replies: Replies::new(),
+            revoker: Revoker::default(),
             broker: self.broker,
         }))
     }

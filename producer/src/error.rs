@@ -180,6 +180,9 @@ impl fmt::Display for TaskFailed {
 
 impl std::error::Error for TaskFailed {}
 
+/// What workers say of a task that was too late, Celery's among them.
+const EXPIRED: &str = "expired";
+
 /// Why there is no output: the task failed, or its result did not come.
 ///
 /// `E` is the task's own error type; see [`task_error`](ResultError::task_error).
@@ -200,11 +203,13 @@ struct NoResult {
 pub enum ResultErrorKind {
     /// The task failed for good.
     Failed(TaskFailed),
-    /// The task was cancelled, or too late to be started.
-    Revoked {
-        /// What the worker says about it: `revoked`, `expired`, `terminated`.
+    /// The task was cancelled.
+    Cancelled {
+        /// What the worker says about it: `revoked` if it did not start, `terminated` if it ran.
         reason: String,
     },
+    /// The task was too late to be started.
+    Expired,
     /// The result did not come within the caller's time; the task may still run.
     Timeout {
         /// How long the caller waited.
@@ -236,7 +241,8 @@ impl<E> ResultError<E> {
             .report()
             .unwrap_or_else(|| ErrorReport::new(reply.status.as_str(), reply.result.get()));
         let kind = match reply.status {
-            Status::Revoked => ResultErrorKind::Revoked {
+            Status::Revoked if report.message == EXPIRED => ResultErrorKind::Expired,
+            Status::Revoked => ResultErrorKind::Cancelled {
                 reason: report.message,
             },
             _ => ResultErrorKind::Failed(report.into()),
@@ -294,7 +300,8 @@ impl fmt::Display for ResultErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(failure) => write!(f, "failed: {failure}"),
-            Self::Revoked { reason } => write!(f, "was revoked ({reason})"),
+            Self::Cancelled { reason } => write!(f, "was cancelled ({reason})"),
+            Self::Expired => f.write_str("was not started: it had expired"),
             Self::Timeout { after } => write!(
                 f,
                 "has no result after {after:?}: is a worker running that consumes its queue?"

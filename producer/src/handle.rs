@@ -15,8 +15,10 @@ use futures_util::Stream;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::client::WayBack;
 use crate::error::{ResultError, ResultErrorKind};
 use crate::replies::Ticket;
+use crate::revoke::RevokeError;
 
 /// A call that was sent: its id, and the way to its result.
 ///
@@ -26,6 +28,7 @@ pub struct TaskHandle<T, E> {
     id: TaskId,
     ticket: Option<Ticket>,
     answer: AnswerOk<T>,
+    client: WayBack,
     error: PhantomData<fn() -> E>,
 }
 
@@ -35,12 +38,14 @@ impl<T, E> TaskHandle<T, E> {
         id: TaskId,
         ticket: Option<Ticket>,
         answer: AnswerOk<T>,
+        client: WayBack,
     ) -> Self {
         Self {
             task,
             id,
             ticket,
             answer,
+            client,
             error: PhantomData,
         }
     }
@@ -64,6 +69,26 @@ impl<T, E> TaskHandle<T, E> {
             handle: self,
             timeout: None,
         }
+    }
+
+    /// Cancels the task; see [`Client::revoke`](crate::Client::revoke).
+    ///
+    /// [`result`](Self::result) then says [`Cancelled`](ResultErrorKind::Cancelled) when a worker has come upon the
+    /// task; or what the task came to, if that was sooner.
+    ///
+    /// # Errors
+    ///
+    /// [`RevokeError`], also when the client and all its clones are gone.
+    ///
+    /// # Delivery
+    ///
+    /// `Ok` means that the broker has stored the revocation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the task may or may not be cancelled. Cancelling it again is harmless.
+    pub async fn cancel(&self) -> Result<(), RevokeError> {
+        self.client.revoke(self.id.clone()).await
     }
 
     /// The intermediate states that the task tells from now on, and the last one before; ends with the task.

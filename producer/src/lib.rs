@@ -10,6 +10,7 @@
 //! | [`handle`] | awaiting one result, or watching its progress |
 //! | [`replies`] | one consumer for all results of a client |
 //! | [`dead_letters`] | looking at dead letters, putting them back, throwing them away |
+//! | [`revoke`] | cancelling a task |
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
 
@@ -20,6 +21,7 @@ pub mod enqueue;
 pub mod error;
 pub mod handle;
 pub mod replies;
+pub mod revoke;
 pub mod telemetry;
 
 pub use client::{Client, ClientBuilder};
@@ -29,3 +31,4 @@ pub use dead_letters::{
 };
 pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
 pub use handle::{Progress, ResultOf, TaskHandle};
+pub use revoke::{RevokeError, RevokeErrorKind};

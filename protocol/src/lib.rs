@@ -12,6 +12,7 @@
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`] | results on their way back |
 //! | [`policy`], [`delay`] | when the next attempt comes; how it waits in the broker |
+//! | [`revoke`] | revocations on their way to all workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
@@ -38,6 +39,7 @@ pub mod outcome;
 pub mod policy;
 pub mod property;
 pub mod reply;
+pub mod revoke;
 pub mod spec;
 pub mod task;
 pub mod topology;

@@ -22,6 +22,22 @@ pub const DEAD_SUFFIX: &str = ".dead";
 /// How long a reply queue outlives its last consumer.
 pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
 
+/// The exchange that revocations are published to.
+pub const REVOKE_EXCHANGE: &str = "coney.revoke";
+
+/// The stream that keeps revocations, for every worker to read.
+pub const REVOKED_STREAM: &str = "coney.revoked";
+
+/// How long the broker keeps a revocation at least, unless there are more than [`REVOCATION_BYTES`] of them.
+pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many bytes of revocations the broker keeps at most: about 100,000 of them.
+pub const REVOCATION_BYTES: i64 = 20_000_000;
+
+/// Size of a segment of the stream. A stream is trimmed by whole segments, and only when a new one begins: in the usual
+/// size of 500 MB nothing would ever go.
+const REVOCATION_SEGMENT: i64 = 1_000_000;
+
 /// Which exchanges and queues carry tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -198,6 +214,44 @@ pub fn reply_queue(name: impl Into<Cow<'static, str>>) -> Topology {
             ..durable(name)
         }],
         ..Topology::default()
+    }
+}
+
+/// What revocations need: an exchange that leads to one stream, which every worker reads and nobody empties.
+///
+/// The exchange is there so that whoever may only cancel can be granted just that.
+#[must_use]
+pub fn revocations() -> Topology {
+    let arguments = Table::new()
+        .with("x-queue-type", "stream")
+        .with("x-max-age", format!("{}s", REVOCATIONS_KEPT.as_secs()))
+        .with("x-max-length-bytes", REVOCATION_BYTES)
+        .with("x-stream-max-segment-size-bytes", REVOCATION_SEGMENT);
+    Topology {
+        exchanges: vec![Exchange {
+            name: REVOKE_EXCHANGE.into(),
+            kind: ExchangeKind::Fanout,
+            durable: true,
+            arguments: Table::new(),
+        }],
+        queues: vec![Queue {
+            arguments,
+            ..durable(REVOKED_STREAM)
+        }],
+        bindings: vec![Binding {
+            exchange: REVOKE_EXCHANGE.into(),
+            destination: Destination::Queue(REVOKED_STREAM.into()),
+            key: "".into(),
+        }],
+    }
+}
+
+/// Where revocations are published to.
+#[must_use]
+pub fn revoke_route() -> Route {
+    Route {
+        exchange: REVOKE_EXCHANGE.into(),
+        key: "".into(),
     }
 }
 

@@ -316,3 +316,25 @@ impl<'de> Deserialize<'de> for Explosive {
 pub async fn carry(what: Explosive) -> bool {
     what.0
 }
+
+/// Waits for its token, and ends by itself.
+#[task(queue = Fast)]
+pub async fn heed_the_token(State(gate): State<Gate>, ctx: TaskContext) -> String {
+    gate.started.add_permits(1);
+    ctx.cancellation().cancelled().await;
+    "heeded".to_owned()
+}
+
+/// Waits for its token, and fails then: by its policy it would be repeated at once.
+#[task(queue = Fast, retry(max = 3, backoff = fixed("1ms")))]
+pub async fn fail_at_the_token(State(gate): State<Gate>, ctx: TaskContext) -> coney::Result<()> {
+    gate.started.add_permits(1);
+    ctx.cancellation().cancelled().await;
+    Err(Failure::retry("interrupted"))
+}
+
+#[task(queue = Slow, blocking)]
+pub fn blocks_at_gates(State(started): State<Gate>, State(gate): State<BlockingGate>) {
+    started.started.add_permits(1);
+    gate.wait();
+}

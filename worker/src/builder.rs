@@ -8,11 +8,13 @@ use coney_amqp::Broker;
 use coney_protocol::inject::States;
 use coney_protocol::spec::{Queue, QueueSpec};
 use coney_protocol::task::Run;
+use coney_protocol::topology::REVOCATIONS_KEPT;
 use coney_protocol::wire::Limits;
 
 use crate::error::{BuildError, BuildProblem};
 use crate::handler::Handler;
 use crate::registry::{Registry, Tasks};
+use crate::revocations::{DEFAULT_MEMORY, DEFAULT_REVOKE_GRACE};
 use crate::shutdown::DEFAULT_GRACE;
 use crate::worker::{QueuePlan, Worker};
 
@@ -46,6 +48,8 @@ pub struct WorkerBuilder {
     queues: Vec<QueueSpec>,
     limits: Limits,
     grace: Duration,
+    revocation_memory: Duration,
+    revoke_grace: Duration,
     problems: Vec<BuildProblem>,
 }
 
@@ -60,6 +64,8 @@ impl WorkerBuilder {
             queues: Vec::new(),
             limits: Limits::default(),
             grace: DEFAULT_GRACE,
+            revocation_memory: DEFAULT_MEMORY,
+            revoke_grace: DEFAULT_REVOKE_GRACE,
             problems: Vec::new(),
         }
     }
@@ -123,6 +129,28 @@ impl WorkerBuilder {
         self
     }
 
+    /// How long a cancelled task is remembered, also by a worker that starts after it was cancelled; 3 hours unless set.
+    ///
+    /// The broker keeps revocations for a day
+    /// ([`REVOCATIONS_KEPT`]), and a worker remembers
+    /// [`MOST_REMEMBERED`](crate::revocations::MOST_REMEMBERED) at most. Zero switches cancelling off: the worker
+    /// neither declares nor reads their stream.
+    #[must_use]
+    pub fn revocation_memory(mut self, memory: Duration) -> Self {
+        self.revocation_memory = memory.min(REVOCATIONS_KEPT);
+        self
+    }
+
+    /// How long a running task that is cancelled may go on after its token fired; 5 seconds unless set.
+    ///
+    /// Then it is aborted: an async task is dropped where it stands, a blocking one is abandoned and keeps its slot
+    /// until it ends.
+    #[must_use]
+    pub fn revoke_grace(mut self, period: Duration) -> Self {
+        self.revoke_grace = period;
+        self
+    }
+
     /// Checks the set-up and makes the worker.
     ///
     /// # Errors
@@ -165,6 +193,8 @@ impl WorkerBuilder {
             queues,
             limits: self.limits,
             grace: self.grace,
+            revocation_memory: self.revocation_memory,
+            revoke_grace: self.revoke_grace,
         }))
     }
 }

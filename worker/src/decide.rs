@@ -9,8 +9,10 @@
 //! | `discard` | FAILURE result | ack |
 //! | `defer` | the same message through the delay ladder | ack |
 //! | not due yet | the same message through the delay ladder | ack |
+//! | revoked before it started | REVOKED result `revoked` | ack |
+//! | revoked while it ran, and no success | REVOKED result `terminated` | ack |
 //! | poison | FAILURE result (REVOKED if expired), dead letter with its reason | ack |
-//! | aborted at shutdown | – (the message itself, if it was acknowledged early) | back to the queue |
+//! | aborted at shutdown, not revoked | – (the message itself, if it was acknowledged early) | back to the queue |
 
 use std::time::{Duration, SystemTime};
 
@@ -37,6 +39,8 @@ pub(crate) struct Disposition {
     pub(crate) dead: Option<(Reason, ErrorReport)>,
     /// The header that the message goes on with, if it is another.
     pub(crate) header: Option<Header>,
+    /// True if the task was cancelled, for metrics and logs.
+    pub(crate) revoked: bool,
     pub(crate) then: Then,
 }
 
@@ -69,6 +73,8 @@ pub(crate) enum Then {
 pub(crate) struct Facts<'a> {
     pub(crate) header: &'a Header,
     pub(crate) spec: &'a TaskSpec,
+    /// True if the task was revoked while it ran.
+    pub(crate) revoked: bool,
     /// The worker's name, for the history.
     pub(crate) worker: &'a str,
     pub(crate) now: SystemTime,
@@ -82,6 +88,7 @@ impl Disposition {
         again: None,
         dead: None,
         header: None,
+        revoked: false,
         then: Then::Ack,
     };
 
@@ -92,6 +99,7 @@ impl Disposition {
                 then: Then::Requeue,
                 ..
             } => "returned",
+            Self { revoked: true, .. } => "revoked",
             Self { again: Some(_), .. } => "again",
             Self {
                 dead: Some((reason, _)),
@@ -113,6 +121,9 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
                 ..Disposition::ACK
             }
         }
+        // whatever else it says: it was asked to end
+        _ if facts.revoked => facts.terminated(),
+        Outcome::Revoked => facts.terminated(),
         Outcome::Failed { next, report } => failed(facts, next, report),
         Outcome::TimedOut(limit) => failed(facts, Next::Retry, time_limit(limit)),
         // what was acknowledged early has to be sent again to come back
@@ -143,6 +154,26 @@ pub(crate) fn poisoned(poison: &Poison, now: SystemTime) -> Disposition {
         dead: Some((poison.reason, poison.report.clone())),
         ..Disposition::ACK
     }
+}
+
+/// What follows from a message whose task was revoked before it started.
+pub(crate) fn revoked(header: &Header, now: SystemTime) -> Disposition {
+    let mut reply = cancelled(header, "revoked");
+    reply.date_done = Some(now);
+    Disposition {
+        reply: ReplyAddress::of(header).map(|to| (to, reply)),
+        revoked: true,
+        ..Disposition::ACK
+    }
+}
+
+/// What Celery answers for a task that was revoked, so that its clients raise what they expect.
+fn cancelled(header: &Header, how: &str) -> Reply {
+    let report = ErrorReport::new("TaskRevokedError", how).module("celery.exceptions");
+    let mut reply = Reply::failure(header.id.clone(), Status::Revoked, &report);
+    reply.group_id.clone_from(&header.group);
+    reply.parent_id.clone_from(&header.parent_id);
+    reply
 }
 
 /// What follows from a message that came before its time: it waits for the rest in the broker, not here.
@@ -183,6 +214,15 @@ impl Facts<'_> {
             reply: self.address().map(|to| (to, reply)),
             again: Some(again),
             header: Some(header),
+            ..Disposition::ACK
+        }
+    }
+
+    /// It ran, and was cancelled.
+    fn terminated(self) -> Disposition {
+        Disposition {
+            reply: self.answer(cancelled(self.header, "terminated")),
+            revoked: true,
             ..Disposition::ACK
         }
     }
@@ -248,6 +288,7 @@ mod tests {
         let facts = Facts {
             header,
             spec: &spec(),
+            revoked: false,
             worker: "w",
             now: SystemTime::UNIX_EPOCH,
             chance: 0.5,
@@ -291,7 +332,7 @@ mod tests {
         let secs = Duration::from_secs;
         let (ack, failure, retry) = (Then::Ack, Some(Status::Failure), Some(Status::Retry));
         let first = header();
-        let rows: [(Outcome, Row); 8] = [
+        let rows: [(Outcome, Row); 9] = [
             (success(), (Some(Status::Success), None, None, ack)),
             (
                 failed(Next::Retry),
@@ -315,6 +356,7 @@ mod tests {
                 (None, None, Some((None, 1008)), ack),
             ),
             (Outcome::Aborted, (None, None, None, Then::Requeue)),
+            (Outcome::Revoked, (Some(Status::Revoked), None, None, ack)),
         ];
         for (outcome, expected) in rows {
             let name = format!("{outcome:?}");
@@ -338,6 +380,58 @@ mod tests {
     }
 
     #[test]
+    fn a_revoked_attempt_has_succeeded_or_is_over() {
+        let header = header();
+        for outcome in [
+            success(),
+            failed(Next::Retry),
+            failed(Next::Dead),
+            failed(Next::Discard),
+            failed(Next::Defer(Duration::from_secs(1))),
+            Outcome::TimedOut(Duration::from_secs(1)),
+            Outcome::Revoked,
+            Outcome::Aborted,
+        ] {
+            let name = format!("{outcome:?}");
+            let status = match outcome {
+                Outcome::Success(_) => Status::Success,
+                _ => Status::Revoked,
+            };
+            let facts = Facts {
+                header: &header,
+                spec: &spec(),
+                revoked: true,
+                worker: "w",
+                now: SystemTime::UNIX_EPOCH,
+                chance: 0.5,
+            };
+            let disposition = decide(facts, outcome);
+            assert_eq!(disposition.revoked, status == Status::Revoked, "{name}");
+            assert_eq!(
+                row(disposition),
+                (Some(status), None, None, Then::Ack),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_task_that_was_revoked_before_it_started_is_no_dead_letter() {
+        let disposition = revoked(&header(), SystemTime::UNIX_EPOCH);
+        assert_eq!(disposition.outcome(), "revoked");
+        let report = disposition.reply.as_ref().and_then(|(_, r)| r.report());
+        let report = report.expect("an exception");
+        assert_eq!(
+            (&*report.kind, &*report.message, report.module.as_deref()),
+            ("TaskRevokedError", "revoked", Some("celery.exceptions"))
+        );
+        assert_eq!(
+            row(disposition),
+            (Some(Status::Revoked), None, None, Then::Ack)
+        );
+    }
+
+    #[test]
     fn the_callers_retry_policy_counts_more_than_the_tasks() {
         let mut header = header();
         let policy = RetryPolicy::max(0);
@@ -354,6 +448,7 @@ mod tests {
             worker: "w",
             now: SystemTime::UNIX_EPOCH,
             chance: 0.5,
+            revoked: false,
         };
         let disposition = decide(facts, Outcome::Aborted);
         assert_eq!(disposition.again, Some(Again::Now));
@@ -387,6 +482,7 @@ mod tests {
         let facts = Facts {
             header: &header,
             spec: &spec().ignore_result(),
+            revoked: false,
             worker: "w",
             now: SystemTime::UNIX_EPOCH,
             chance: 0.5,

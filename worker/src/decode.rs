@@ -1,7 +1,7 @@
 //! Stage two: a delivery becomes a job that can run, or poison that never will.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use coney_protocol::codec::body::RawCall;
@@ -18,6 +18,7 @@ use coney_protocol::wire::{self, Limits, Undecoded};
 
 use crate::handler::{Attempt, Handler};
 use crate::registry::Registry;
+use crate::revocations::{Entered, Revocations};
 use crate::settle::{Letter, ReplyAddress};
 use crate::uplink::ReplyLine;
 
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
+    /// Lets it be revoked while it runs.
+    pub(crate) entered: Entered,
 }
 
 /// A message that cannot run here: it goes to the dead letters with the reason.
@@ -47,6 +50,8 @@ pub(crate) struct Poison {
 pub(crate) enum NoJob {
     /// It never will be.
     Poison(Poison),
+    /// It shall not be: its task was revoked.
+    Revoked(Message),
     /// It will be after this time.
     Early(Message, Duration),
 }
@@ -59,6 +64,7 @@ pub(crate) struct Decoder {
     pub(crate) states: Arc<States>,
     pub(crate) limits: Limits,
     pub(crate) replies: Arc<ReplyLine>,
+    pub(crate) revocations: Arc<Revocations>,
 }
 
 impl Decoder {
@@ -70,6 +76,9 @@ impl Decoder {
         now: SystemTime,
     ) -> Result<Job, Box<NoJob>> {
         let message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
+        let Some(entered) = self.revocations.enter(&message.header.id, Instant::now()) else {
+            return Err(Box::new(NoJob::Revoked(message)));
+        };
         if let Some(remaining) = remaining(&message.header, now) {
             return Err(Box::new(NoJob::Early(message, remaining)));
         }
@@ -79,6 +88,7 @@ impl Decoder {
                 handler,
                 context,
                 attempt,
+                entered,
             }),
             Err(refused) => Err(Box::new(NoJob::Poison(Poison {
                 reason: refused.reason,

@@ -20,11 +20,15 @@ use crate::telemetry;
 pub(crate) struct Limits {
     /// Hard: the attempt is cut off. Soft: its token fires.
     pub(crate) time: TimeLimit,
+    /// Fires when the task is revoked.
+    pub(crate) revoked: CancellationToken,
+    /// How long it may go on after that.
+    pub(crate) revoke_grace: Duration,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
 
-/// Runs an attempt to its end, to its hard limit, or until it is aborted.
+/// Runs an attempt to its end, to its hard limit, or until it is revoked or aborted.
 ///
 /// A blocking attempt cannot be cut off: it is abandoned, counted, and keeps its slot until it ends by itself.
 ///
@@ -49,6 +53,7 @@ pub(crate) async fn execute(
         outcome = running.instrument(span) => return outcome,
         limit = after(limits.time.hard) => Outcome::TimedOut(limit),
         never = warn_after(limits.time.soft, context) => match never {},
+        () = revoked(limits, context) => Outcome::Revoked,
         () = limits.abort.cancelled() => Outcome::Aborted,
     };
     context.cancellation().cancel();
@@ -74,6 +79,13 @@ async fn warn_after(limit: Option<Duration>, context: &TaskContext) -> Infallibl
     after(limit).await;
     context.cancellation().cancel();
     std::future::pending().await
+}
+
+/// Waits for the task to be revoked, fires the attempt's token, and gives it time to end.
+async fn revoked(limits: &Limits, context: &TaskContext) {
+    limits.revoked.cancelled().await;
+    context.cancellation().cancel();
+    tokio::time::sleep(limits.revoke_grace).await;
 }
 
 async fn run_async(attempt: Attempt, _slot: OwnedSemaphorePermit) -> Outcome {

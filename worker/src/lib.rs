@@ -12,7 +12,7 @@
 //! | [`settle`] | `Disposition` | publishes, confirmed; then the ack |
 //!
 //! Around them: [`builder`] checks the set-up once, [`registry`] and [`handler`] find the task of a name, [`pipeline`]
-//! strings the stages together, [`worker`] owns the loops, [`shutdown`] ends them, [`uplink`] tells progress,
+//! strings the stages together, [`listen`] and [`revocations`] cancel tasks, [`worker`] owns the loops, [`shutdown`] ends them, [`uplink`] tells progress,
 //! [`banner`] and [`telemetry`] say what goes on.
 
 pub mod banner;
@@ -23,10 +23,12 @@ pub mod decode;
 pub mod error;
 pub mod execute;
 pub mod handler;
+pub mod listen;
 pub mod outcome;
 pub mod pipeline;
 pub mod readiness;
 pub mod registry;
+pub mod revocations;
 pub mod settle;
 pub mod shutdown;
 pub mod telemetry;

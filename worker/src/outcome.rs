@@ -21,6 +21,8 @@ pub enum Outcome {
     },
     /// The attempt ran into its hard time limit.
     TimedOut(Duration),
+    /// The task was revoked while it ran, and stopped after its grace.
+    Revoked,
     /// The worker shuts down and stopped the attempt.
     Aborted,
 }

@@ -1,7 +1,7 @@
 //! One delivery, the stages in order.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
 use coney_protocol::header::TimeLimit;
@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::decide::{Disposition, Facts, decide, early, poisoned};
+use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
 use crate::settle::{Letter, Settler};
@@ -22,6 +22,8 @@ use crate::telemetry;
 pub(crate) struct Pipeline {
     pub(crate) decoder: Decoder,
     pub(crate) settler: Settler,
+    /// How long a task may go on after it was revoked.
+    pub(crate) revoke_grace: Duration,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
@@ -46,6 +48,11 @@ impl Pipeline {
         match decoded.map_err(|no_job| *no_job) {
             Ok(job) => self.perform(job, acker, slot).await,
             Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,
+            Err(NoJob::Revoked(message)) => {
+                let disposition = revoked(&message.header, SystemTime::now());
+                self.cancelled(&message, "a task that was cancelled is not started");
+                self.settle(disposition, message, Some(acker)).await;
+            }
             Err(NoJob::Early(message, remaining)) => {
                 let disposition = early(remaining);
                 self.settle(disposition, message, Some(acker)).await;
@@ -59,6 +66,7 @@ impl Pipeline {
             handler,
             context,
             attempt,
+            entered,
         } = job;
         let spec = handler.spec();
         let acker = match spec.ack {
@@ -75,6 +83,8 @@ impl Pipeline {
                 limit.hard.or(spec.timeout),
                 limit.soft.or(spec.soft_timeout),
             ),
+            revoked: entered.revoked().clone(),
+            revoke_grace: self.revoke_grace,
             abort: self.abort.clone(),
         };
         let started = Instant::now();
@@ -85,14 +95,26 @@ impl Pipeline {
         let facts = Facts {
             header: &message.header,
             spec,
+            revoked: entered.revoked().is_cancelled(),
             worker: &self.settler.worker,
             now: SystemTime::now(),
             chance: rand::random(),
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        // from here on a revocation meets what comes after this attempt
+        drop(entered);
+        if disposition.revoked {
+            self.cancelled(&message, "a running task was cancelled");
+        }
         tell(&message, queue, disposition.outcome(), started);
         self.settle(disposition, message, acker).await;
+    }
+
+    fn cancelled(&self, message: &Message, what: &'static str) {
+        let queue = &self.settler.queue;
+        telemetry::revoked(queue);
+        info!(target: "coney::worker", %queue, task = %message.header.task, id = %message.header.id, "{what}");
     }
 
     async fn refuse(&self, poison: Poison, acker: Acker) {

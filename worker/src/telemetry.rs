@@ -31,6 +31,9 @@ pub const ABANDONED: &str = "coney_worker_abandoned_total";
 /// Messages moved to the dead letters: labels `messaging.destination.name`, `reason`.
 pub const DEAD_LETTERS: &str = "coney_worker_dead_letters_total";
 
+/// Tasks that were not started or were ended because they were cancelled: label `messaging.destination.name`.
+pub const REVOKED: &str = "coney_worker_revoked_total";
+
 /// Times that what follows from a delivery was not confirmed, and had to be published again: label
 /// `messaging.destination.name`.
 pub const UNSETTLED: &str = "coney_worker_unsettled_total";
@@ -49,6 +52,7 @@ pub fn describe() {
         "Blocking attempts that outlived their limit, by queue"
     );
     metrics::describe_counter!(DEAD_LETTERS, "Messages moved to the dead letters");
+    metrics::describe_counter!(REVOKED, "Tasks that were cancelled, by queue");
     metrics::describe_counter!(
         UNSETTLED,
         "Times that what follows from a delivery was not confirmed"
@@ -102,6 +106,10 @@ pub(crate) fn abandoned(queue: &str) {
 pub(crate) fn dead_letter(queue: &str, reason: Reason) {
     counter!(DEAD_LETTERS, "messaging.destination.name" => queue.to_owned(), "reason" => reason.as_str())
         .increment(1);
+}
+
+pub(crate) fn revoked(queue: &str) {
+    counter!(REVOKED, "messaging.destination.name" => queue.to_owned()).increment(1);
 }
 
 pub(crate) fn unsettled(queue: &str) {

@@ -21,9 +21,11 @@ use crate::builder::WorkerBuilder;
 use crate::consume::consume;
 use crate::decode::Decoder;
 use crate::error::WorkerError;
+use crate::listen::{self, Listener, Stage};
 use crate::pipeline::Pipeline;
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
+use crate::revocations::{MOST_REMEMBERED, Revocations};
 use crate::settle::Settler;
 use crate::shutdown::{self, Signals};
 use crate::telemetry;
@@ -47,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) queues: Vec<QueuePlan>,
     pub(crate) limits: Limits,
     pub(crate) grace: Duration,
+    pub(crate) revocation_memory: Duration,
+    pub(crate) revoke_grace: Duration,
 }
 
 /// How a queue is consumed.
@@ -103,7 +107,8 @@ impl Worker {
 
     /// Runs until `stop` is ready, then takes no more, finishes what runs and returns the rest.
     ///
-    /// The queues are declared first, so that either side may start first.
+    /// The queues are declared first, so that either side may start first. Before the first task is taken the worker
+    /// reads which ones were cancelled; if it may not, it says so in the log and works without.
     ///
     /// # Errors
     ///
@@ -157,7 +162,12 @@ impl Worker {
         let abort = CancellationToken::new();
         let _stop_all = (stopping.clone().drop_guard(), abort.clone().drop_guard());
         let running = TaskTracker::new();
-        let mut loops = parts.start(&session, &running, &stopping, &abort).await?;
+        let revocations = Revocations::new(parts.revocation_memory, MOST_REMEMBERED);
+        // to the very end: what runs on after the signal to stop can still be cancelled
+        let _listening = parts.listen(&session, &revocations).await;
+        let mut loops = parts
+            .start(&session, &running, &stopping, &abort, &revocations)
+            .await?;
         info!(target: "coney::worker", "{}", banner::text(&parts));
         tokio::select! {
             () = stop => {}
@@ -176,6 +186,23 @@ impl Worker {
 }
 
 impl Parts {
+    /// Starts to read revocations, and waits until those are known that were there before.
+    async fn listen(&self, session: &Session, revocations: &Arc<Revocations>) -> JoinSet<()> {
+        let mut listening = JoinSet::new();
+        if !self.revocation_memory.is_zero() {
+            let listener = Listener {
+                broker: self.broker.clone(),
+                session: session.clone(),
+                revocations: Arc::clone(revocations),
+                worker: self.name.clone(),
+            };
+            let (stage, stages) = watch::channel(Stage::Opening);
+            listening.spawn(listener.run(stage));
+            listen::caught_up(stages).await;
+        }
+        listening
+    }
+
     /// Declares and consumes all queues; their loops run on the returned set.
     async fn start(
         &self,
@@ -183,6 +210,7 @@ impl Parts {
         running: &TaskTracker,
         stop: &CancellationToken,
         abort: &CancellationToken,
+        revocations: &Arc<Revocations>,
     ) -> Result<JoinSet<()>, WorkerError> {
         telemetry::describe();
         let replies = ReplyLine::new(self.broker.clone(), Handle::current());
@@ -203,6 +231,7 @@ impl Parts {
                     states: Arc::clone(&self.states),
                     limits: self.limits,
                     replies: Arc::clone(&replies),
+                    revocations: Arc::clone(revocations),
                 },
                 settler: Settler {
                     broker: self.broker.clone(),
@@ -211,6 +240,7 @@ impl Parts {
                     worker: self.name.clone(),
                     abort: abort.clone(),
                 },
+                revoke_grace: self.revoke_grace,
                 abort: abort.clone(),
             };
             let slots = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);

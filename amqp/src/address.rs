@@ -64,7 +64,7 @@ impl Address {
             port: port(&url, tls)?,
             user,
             password,
-            vhost: vhost(&url)?,
+            vhost: vhost(text)?,
             query: query(&url)?,
         })
     }
@@ -200,9 +200,12 @@ fn credentials(url: &Url) -> Result<(String, String), ConnectError> {
     Ok((user, password))
 }
 
-fn vhost(url: &Url) -> Result<String, ConnectError> {
-    let path = url.path();
-    let path = path.strip_prefix('/').unwrap_or(path);
+/// The virtual host, from the text of the URL: the url crate takes `.` and `..` for steps through folders, even escaped.
+fn vhost(text: &str) -> Result<String, ConnectError> {
+    let place = text.split_once("://").map_or("", |(_, place)| place);
+    let before_query = place.split(['?', '#']).next().unwrap_or_default();
+    let path = before_query.split_once('/').map_or("", |(_, path)| path);
+    let path = path.trim_end();
     if path.is_empty() {
         return Ok("/".to_owned());
     }

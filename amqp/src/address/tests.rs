@@ -52,6 +52,8 @@ fn urls_that_mean_something() {
         ("amqp://a%40b:p%3aw%2f@h", "a@b", "p:w/", "h", 5672, "/"),
         ("amqp://[::1]:5673/v", "guest", "guest", "::1", 5673, "v"),
         ("amqp://10.0.0.7/", "guest", "guest", "10.0.0.7", 5672, "/"),
+        ("amqp://h/%2e", "guest", "guest", "h", 5672, "."),
+        ("amqp://h/..?heartbeat=5", "guest", "guest", "h", 5672, ".."),
         (
             "amqp://h/gr%C3%BC%C3%9Fe",
             "guest",

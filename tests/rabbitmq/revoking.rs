@@ -121,7 +121,7 @@ async fn a_delayed_task_never_runs() {
     let _worker = vhost.worker(|w| w.task::<tasks::now>()).await;
     let client = vhost.client().await;
     let handle = tasks::now::call()
-        .delay(Duration::from_millis(1500))
+        .delay(Duration::from_millis(5000))
         .send(&client)
         .await
         .expect("sent");
@@ -137,7 +137,7 @@ async fn the_next_attempt_never_runs() {
         .worker(|w| w.state(runs.clone()).task::<tasks::come_back>())
         .await;
     let client = vhost.client().await;
-    let handle = tasks::come_back::call("a".into(), 1500, false)
+    let handle = tasks::come_back::call("a".into(), 5000, false)
         .send(&client)
         .await
         .expect("sent");

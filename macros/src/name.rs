@@ -32,7 +32,9 @@ pub(crate) fn check_queue_text(name: &str) -> Result<(), String> {
         return Err("names that start with `amq.` belong to RabbitMQ: choose another".to_owned());
     }
     if name.contains(['*', '#']) {
-        return Err("`*` and `#` make a pattern of a routing key: choose a name without".to_owned());
+        return Err(
+            "`*` and `#` make a pattern of a routing key: choose a name without".to_owned(),
+        );
     }
     text(name, MOST_IN_QUEUE)
 }

@@ -20,6 +20,8 @@ use crate::sender::{self, Ledger, Told};
 use crate::worker::HEARTBEAT;
 use crate::{report, schedule};
 
+/// How much longer than the faults come tasks are sent.
+const CALM: Duration = Duration::from_secs(4);
 /// How much of the time is kept for what comes after the last fault.
 const REST: Duration = Duration::from_secs(40);
 /// How long it may take until everything has come to rest, if it takes longer than usual.
@@ -72,10 +74,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<bool> {
     let schedule = schedule::draw(seed, length, arguments.workers);
     let waiting = TaskTracker::new();
     tokio::join!(
-        sender::send(&client, seed, arguments.rate, length, ledger, &waiting),
+        sender::send(
+            &client,
+            seed,
+            arguments.rate,
+            length + CALM,
+            ledger,
+            &waiting
+        ),
         stage.play(schedule.clone()),
     );
-    stage.say("no more tasks, no more faults");
+    stage.say("no more tasks, all faults over");
     let management = &arguments.management;
     drain::rest(&stage, management, ledger, arguments.workers, PATIENCE).await;
     for problem in stage.crew.stop().await {

@@ -66,31 +66,46 @@ enum Kind {
     Alarm,
 }
 
-/// Each kind, with how often it comes.
-const KINDS: [(usize, Kind); 9] = [
+/// What happens to programs and connections, with how often it comes.
+const SMALL: [(usize, Kind); 6] = [
     (6, Kind::Kill),
     (3, Kind::Pause),
     (6, Kind::Cut),
     (4, Kind::Hold),
     (3, Kind::Delay),
     (2, Kind::Refuse),
-    (1, Kind::Crash),
-    (1, Kind::Restart),
-    (1, Kind::Alarm),
 ];
 
+/// What happens to the broker.
+const LARGE: [(usize, Kind); 3] = [(2, Kind::Crash), (1, Kind::Restart), (1, Kind::Alarm)];
+
 /// The faults of a run of this length: first each kind once in a random order, then as they come.
+///
+/// Those of the broker take long and nothing is sent meanwhile, so that they come seldom.
 pub(crate) fn draw(seed: u64, length: Duration, workers: usize) -> Vec<Event> {
     let mut dice = Dice::new(seed);
-    let mut first: Vec<_> = KINDS.iter().map(|(_, kind)| *kind).collect();
+    let mut events = track(&mut dice, &SMALL, (500, 5_000), length, workers);
+    events.extend(track(&mut dice, &LARGE, (18_000, 26_000), length, workers));
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+fn track(
+    dice: &mut Dice,
+    kinds: &[(usize, Kind)],
+    (shortest, longest): (u64, u64),
+    length: Duration,
+    workers: usize,
+) -> Vec<Event> {
+    let mut first: Vec<_> = kinds.iter().map(|(_, kind)| *kind).collect();
     dice.shuffle(&mut first);
-    let mut at = Duration::from_secs(2);
+    let mut at = dice.millis(2_000, 6_000);
     let mut events = Vec::new();
     while at < length {
-        let kind = first.pop().unwrap_or_else(|| dice.pick(&KINDS));
-        let fault = fault(&mut dice, kind, workers);
+        let kind = first.pop().unwrap_or_else(|| dice.pick(kinds));
+        let fault = fault(dice, kind, workers);
         events.push(Event { at, fault });
-        at += dice.millis(500, 5_000);
+        at += dice.millis(shortest, longest);
     }
     events
 }
@@ -198,7 +213,11 @@ mod tests {
         for seed in 0..100 {
             let events = draw(seed, MINUTE, 3);
             let names: BTreeSet<_> = events.iter().map(|event| event.fault.name()).collect();
-            assert_eq!(names.len(), KINDS.len(), "seed {seed}: {names:?}");
+            assert_eq!(
+                names.len(),
+                SMALL.len() + LARGE.len(),
+                "seed {seed}: {names:?}"
+            );
             assert!(events.is_sorted_by_key(|event| event.at));
         }
     }

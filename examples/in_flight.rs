@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
         // the worker is a process of its own, so that only the client's memory is measured
         Some("worker") => {
             let worker = Worker::builder(&broker).task::<double>().build()?;
-            Ok(worker.run_until(shutdown_signal()).await?)
+            Ok(worker.run().await?)
         }
         Some(calls) => measure(&broker, calls.parse().context("the number of calls")?).await,
         None => measure(&broker, 100_000).await,

@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     Worker::builder(&broker)
         .task::<tasks::confirm>()
         .build()?
-        .run_until(shutdown_signal())
+        .run()
         .await?;
     broker.close().await;
     Ok(())

@@ -82,6 +82,8 @@ impl Broker {
     }
 
     /// Starts from the address `url`, to change settings before connecting. The URL is checked by `connect`.
+    ///
+    /// For a cluster, give the URLs of several nodes with commas between them: they are tried in turn.
     pub fn builder(url: &str) -> BrokerBuilder {
         BrokerBuilder::new(url)
     }
@@ -91,7 +93,7 @@ impl Broker {
         let watchers = TaskTracker::new();
         let pool = Pool::new(&settings, &watchers)?;
         let server = pool.link().await?.server();
-        info!(target: "coney::amqp", address = %settings.address, %server, "connected");
+        info!(target: "coney::amqp", address = %settings.addresses.current(), %server, "connected");
         let stop = CancellationToken::new();
         let core = Core {
             settings,
@@ -109,10 +111,10 @@ impl Broker {
         })
     }
 
-    /// Where the broker is.
+    /// Where the broker is; of several addresses, the one that answered last.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.core.settings.address
+        self.core.settings.addresses.current()
     }
 
     /// The program's name, as the management UI shows it.
@@ -125,6 +127,12 @@ impl Broker {
     #[must_use]
     pub fn preset(&self) -> Preset {
         self.core.settings.preset
+    }
+
+    /// How long a publish may take.
+    #[must_use]
+    pub fn publish_timeout(&self) -> Duration {
+        self.core.settings.publish_timeout
     }
 
     /// True if this program may declare exchanges and queues.

@@ -7,7 +7,7 @@ use coney_protocol::topology::Preset;
 use crate::address::Address;
 use crate::broker::Broker;
 use crate::error::ConnectError;
-use crate::settings::Settings;
+use crate::settings::{Addresses, Settings};
 use crate::tls::Tls;
 
 /// The smallest frame that AMQP allows, in bytes.
@@ -29,14 +29,35 @@ pub struct BrokerBuilder {
     frame_max: Option<u32>,
 }
 
-/// The URL as it was given: it may hold a password.
+/// The URL as it was given, or several: it may hold a password.
 #[derive(Clone)]
 struct Url(String);
 
+impl Url {
+    /// One address for each URL. A comma divides only where another URL follows: it may stand in a password.
+    fn addresses(&self) -> Result<Addresses, ConnectError> {
+        let mut urls: Vec<String> = Vec::new();
+        for part in self.0.split(',') {
+            let is_url = ["amqp://", "amqps://"]
+                .iter()
+                .any(|scheme| part.trim_start().starts_with(scheme));
+            match urls.last_mut() {
+                Some(last) if !is_url => {
+                    last.push(',');
+                    last.push_str(part);
+                }
+                _ => urls.push(part.trim().to_owned()),
+            }
+        }
+        let all: Result<Vec<_>, _> = urls.iter().map(|url| Address::parse(url)).collect();
+        Addresses::new(all?).ok_or_else(|| ConnectError::url("there is no address"))
+    }
+}
+
 impl std::fmt::Debug for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Address::parse(&self.0) {
-            Ok(address) => std::fmt::Debug::fmt(&address, f),
+        match self.addresses() {
+            Ok(addresses) => f.debug_list().entries(addresses.in_turn()).finish(),
             Err(_) => f.write_str("(not a valid URL)"),
         }
     }
@@ -136,8 +157,8 @@ impl BrokerBuilder {
     }
 
     fn settings(self) -> Result<Settings, ConnectError> {
-        let address = Address::parse(&self.url.0)?;
-        let query = address.query();
+        let addresses = self.url.addresses()?;
+        let query = addresses.current().query();
         let frame_max = query
             .frame_max
             .or(self.frame_max)
@@ -159,7 +180,8 @@ impl BrokerBuilder {
                 "a timeout of zero leaves no time for anything",
             ));
         }
-        let tls = address.is_tls().then(|| self.tls.read()).transpose()?;
+        let with_tls = addresses.in_turn().any(Address::is_tls);
+        let tls = with_tls.then(|| self.tls.read()).transpose()?;
         Ok(Settings {
             program: self.program.unwrap_or_else(program),
             preset: self.preset,
@@ -171,7 +193,7 @@ impl BrokerBuilder {
             publishers: self.publishers.max(1),
             frame_max,
             channel_max: query.channel_max,
-            address,
+            addresses,
         })
     }
 }
@@ -189,6 +211,22 @@ fn program() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_urls_are_several_addresses() {
+        let hosts = |url: &str| {
+            let addresses = Url(url.to_owned()).addresses().expect("valid");
+            let hosts: Vec<_> = addresses.in_turn().map(|a| a.host().to_owned()).collect();
+            hosts
+        };
+        assert_eq!(hosts("amqp://a"), ["a"]);
+        assert_eq!(
+            hosts("amqp://a:1/v, amqps://b,amqp://u:p,w@c"),
+            ["a", "b", "c"]
+        );
+        assert!(Url("amqp://a,amqp://".to_owned()).addresses().is_err());
+        assert!(Url(String::new()).addresses().is_err());
+    }
 
     #[test]
     fn the_url_wins_over_the_builder() {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::address::Address;
 use crate::error::ConnectError;
 use crate::server::Server;
 use crate::settings::Settings;
@@ -44,8 +45,30 @@ struct Health {
 }
 
 impl Link {
-    /// Opens a connection and starts to watch it.
+    /// Opens a connection to the first address that answers, and starts to watch it.
     pub(crate) async fn open(
+        settings: &Settings,
+        role: &str,
+        tasks: &TaskTracker,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let mut failed = None;
+        for address in settings.addresses.in_turn() {
+            match Self::open_at(address, settings, role, tasks).await {
+                Ok(link) => {
+                    settings.addresses.answered(address);
+                    return Ok(link);
+                }
+                Err(error) => {
+                    debug!(target: "coney::amqp", %address, %error, "no connection");
+                    failed = Some(error);
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| ConnectError::url("there is no address")))
+    }
+
+    async fn open_at(
+        address: &Address,
         settings: &Settings,
         role: &str,
         tasks: &TaskTracker,
@@ -54,9 +77,9 @@ impl Link {
         let switch = Arc::new(Switch::default());
         // the socket is cut unless the handshake succeeds, so that no thread of lapin's outlives a failed attempt
         let guard = CutOnDrop(Some(Arc::clone(&switch)));
-        let transport = transport(settings, deadline).await?;
+        let transport = transport(address, settings, deadline).await?;
         let socket = Socket::new(transport, Arc::clone(&switch));
-        let connection = handshake(settings, role, socket, deadline).await?;
+        let connection = handshake(address, settings, role, socket, deadline).await?;
         guard.disarm();
         Ok(Arc::new(Self::watched(connection, switch, tasks)))
     }
@@ -197,8 +220,11 @@ impl Health {
 }
 
 /// Opens the TCP connection, and TLS on it.
-async fn transport(settings: &Settings, deadline: Instant) -> Result<Transport, ConnectError> {
-    let address = &settings.address;
+async fn transport(
+    address: &Address,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Transport, ConnectError> {
     let limit = settings.connect_timeout;
     let runtime = Runtime::tokio_current();
     let place = runtime.to_socket_addrs((address.host().to_owned(), address.port()));
@@ -206,9 +232,9 @@ async fn transport(settings: &Settings, deadline: Instant) -> Result<Transport, 
         .await
         .map_err(|_| ConnectError::timeout(address, limit, "the TCP connection"))?
         .map_err(|cause| ConnectError::unreachable(address, cause))?;
-    match &settings.tls {
+    match settings.tls.as_ref().filter(|_| address.is_tls()) {
         #[cfg(feature = "tls")]
-        Some(tls) => timeout_at(deadline, tcp.into_tls(address.host(), tls.as_ref()))
+        Some(tls) => timeout_at(deadline, tcp.into_rustls(tls, address.host()))
             .await
             .map_err(|_| ConnectError::tls_timeout(address, limit))?
             .map_err(|cause| ConnectError::tls(address, cause)),
@@ -218,12 +244,12 @@ async fn transport(settings: &Settings, deadline: Instant) -> Result<Transport, 
 
 /// Runs the AMQP handshake on a connected socket.
 async fn handshake(
+    address: &Address,
     settings: &Settings,
     role: &str,
     socket: Socket,
     deadline: Instant,
 ) -> Result<Connection, ConnectError> {
-    let address = &settings.address;
     let socket = Mutex::new(Some(socket));
     let connect = async move |_: AMQPUri, _: Runtime<Kit>| {
         let socket = socket.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -231,8 +257,12 @@ async fn handshake(
         Ok(AsyncTcpStream::Plain(socket))
     };
     let runtime = Runtime::new(Kit::current());
-    let connection =
-        Connection::connector(uri(settings), runtime, connect, properties(settings, role));
+    let connection = Connection::connector(
+        uri(address, settings),
+        runtime,
+        connect,
+        properties(settings, role),
+    );
     // some 16 KiB of state
     let connection = Box::pin(connection);
     timeout_at(deadline, connection)
@@ -244,8 +274,7 @@ async fn handshake(
 }
 
 /// What lapin is told; never printed, as its `Debug` shows the password.
-fn uri(settings: &Settings) -> AMQPUri {
-    let address = &settings.address;
+fn uri(address: &Address, settings: &Settings) -> AMQPUri {
     AMQPUri {
         // TLS is a matter of the transport, which is connected already
         scheme: AMQPScheme::AMQP,

@@ -1,11 +1,21 @@
 //! Certificates for `amqps://`.
 
+#[cfg(feature = "tls")]
 use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::path::Path;
+use std::path::PathBuf;
 
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+#[cfg(feature = "tls")]
+use lapin::tcp::RustlsConnectorConfig;
+#[cfg(feature = "tls")]
+use rustls_pki_types::pem::{self, PemObject};
+#[cfg(feature = "tls")]
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::error::{ConnectError, ConnectErrorKind};
+use crate::error::ConnectError;
+#[cfg(feature = "tls")]
+use crate::error::ConnectErrorKind;
 
 /// Which certificates to trust and which to show, for `amqps://` addresses.
 ///
@@ -53,46 +63,97 @@ impl Tls {
         self
     }
 
-    /// Reads and checks the files: once, so that a typing error shows at the start and not at the first reconnect.
-    pub(crate) fn read(&self) -> Result<OwnedTLSConfig, ConnectError> {
-        let cert_chain = self.ca_file.as_deref().map(authorities).transpose()?;
-        let identity = self.identity.as_ref().map(identity).transpose()?;
-        Ok(OwnedTLSConfig {
-            identity,
-            cert_chain,
-        })
+    /// Reads and checks the files: once, so that a typing error shows at the start and not at the first reconnect, and
+    /// so that a reconnect reads no file at all.
+    #[cfg(feature = "tls")]
+    pub(crate) fn read(&self) -> Result<Connector, ConnectError> {
+        let own = self.ca_file.as_deref().map(authorities).transpose()?;
+        let config = match (RustlsConnectorConfig::new_with_native_certs(), own) {
+            (Ok(config), None) => config,
+            (Ok(config), Some(own)) => config.with_parsable_certificates(own),
+            // a small container image has none, and needs none
+            (Err(_), Some(own)) => RustlsConnectorConfig::default().with_parsable_certificates(own),
+            (Err(cause), None) => {
+                return Err(ConnectError::new(
+                    ConnectErrorKind::Tls,
+                    "this system has no certificate authorities: name one with Tls::ca_file",
+                )
+                .caused_by(cause));
+            }
+        };
+        let Some((certificate, key)) = &self.identity else {
+            return config.connector_with_no_client_auth().map_err(unusable);
+        };
+        let (chain, secret) = (certificates(certificate)?, private_key(key)?);
+        config
+            .connector_with_single_cert(chain, secret)
+            .map_err(|cause| {
+                let pair = format!("cannot be used with the key in {}", key.display());
+                bad(certificate, &pair).caused_by(cause)
+            })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn read(&self) -> Result<Connector, ConnectError> {
+        Err(ConnectError::url("amqps needs the feature `tls`"))
     }
 }
 
-fn authorities(path: &Path) -> Result<String, ConnectError> {
-    let bytes = pem(path, "CERTIFICATE")?;
-    String::from_utf8(bytes).map_err(|cause| bad(path, "is not text").caused_by(cause))
+/// What opens TLS on a connection, with all certificates in it.
+#[cfg(feature = "tls")]
+pub(crate) type Connector = lapin::tcp::RustlsConnector;
+
+/// There is none.
+#[cfg(not(feature = "tls"))]
+pub(crate) type Connector = std::convert::Infallible;
+
+#[cfg(feature = "tls")]
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let certificates = certificates(path)?;
+    // those that cannot be parsed are skipped; there has to be one that can
+    RustlsConnectorConfig::default()
+        .with_parsable_certificates(certificates.clone())
+        .connector_with_no_client_auth()
+        .map_err(|cause| bad(path, "holds no certificate that can be used").caused_by(cause))?;
+    Ok(certificates)
 }
 
-fn identity((certificate, key): &(PathBuf, PathBuf)) -> Result<OwnedIdentity, ConnectError> {
-    Ok(OwnedIdentity::PKCS8 {
-        pem: pem(certificate, "CERTIFICATE")?,
-        key: pem(key, "PRIVATE KEY")?,
+#[cfg(feature = "tls")]
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let bytes = contents(path)?;
+    match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(bad(path, "has no PEM section `CERTIFICATE`"))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(cause) => Err(bad(path, "is damaged").caused_by(cause)),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectError> {
+    let bytes = contents(path)?;
+    // PEM of old has the word within a section that looks like any other
+    if String::from_utf8_lossy(&bytes).contains("ENCRYPTED") {
+        return Err(bad(path, "is encrypted: an unencrypted key is needed"));
+    }
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
+        pem::Error::NoItemsFound => bad(path, "has no PEM section `PRIVATE KEY`"),
+        cause => bad(path, "is damaged").caused_by(cause),
     })
 }
 
-/// Reads a PEM file, and makes sure that it has a section of this kind: rustls would take an empty one for no
-/// certificate at all and fail much later.
-fn pem(path: &Path, section: &str) -> Result<Vec<u8>, ConnectError> {
-    let bytes = fs::read(path).map_err(|cause| bad(path, "cannot be read").caused_by(cause))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let found = text.lines().any(|line| {
-        line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{section}-----"))
-    });
-    if !found {
-        return Err(bad(path, &format!("has no PEM section `{section}`")));
-    }
-    if section == "PRIVATE KEY" && text.contains("ENCRYPTED") {
-        return Err(bad(path, "is encrypted: an unencrypted key is needed"));
-    }
-    Ok(bytes)
+#[cfg(feature = "tls")]
+fn contents(path: &Path) -> Result<Vec<u8>, ConnectError> {
+    fs::read(path).map_err(|cause| bad(path, "cannot be read").caused_by(cause))
 }
 
+#[cfg(feature = "tls")]
+fn unusable(cause: std::io::Error) -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Tls, "TLS cannot be set up").caused_by(cause)
+}
+
+#[cfg(feature = "tls")]
 fn bad(path: &Path, what: &str) -> ConnectError {
     ConnectError::new(
         ConnectErrorKind::Tls,
@@ -100,7 +161,7 @@ fn bad(path: &Path, what: &str) -> ConnectError {
     )
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests {
     use super::*;
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
 use coney_protocol::answer::AnswerOk;
 use coney_protocol::call::{DynamicCall, Prepared, Sender};
+use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::trace::TraceContext;
 use serde_json::Value as Json;
@@ -127,36 +128,26 @@ impl Client {
         if let Some(objection) = enqueue::objection(&call, self.0.max_body) {
             return Err(fail(objection));
         }
-        self.0
-            .declared
-            .ensure(&self.0.broker, &call.target)
-            .await
-            .map_err(|error| fail(SendErrorKind::Declare(error)))?;
+        // the publish has a deadline of its own; what comes before it shares one
+        let limit = self.0.broker.publish_timeout();
+        let ready = tokio::time::timeout(limit, self.make_ready(&call)).await;
+        let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
+        ready.map_err(|kind| fail(*kind))?;
         let header = &mut call.message.header;
-        let ticket = if header.ignore_result == Some(true) {
-            None
-        } else {
-            self.0
-                .replies
-                .start(&self.0.broker)
-                .await
-                .map_err(|error| fail(SendErrorKind::Replies(error)))?;
-            let ticket = self.0.replies.expect(&header.id);
-            Some(ticket.ok_or_else(|| fail(SendErrorKind::DuplicateId(header.id.clone())))?)
+        let ticket = match wants_result(header) {
+            true => Some(
+                self.0
+                    .replies
+                    .expect(&header.id)
+                    .ok_or_else(|| fail(SendErrorKind::DuplicateId(header.id.clone())))?,
+            ),
+            false => None,
         };
         let reply_to = ticket.is_some().then(|| self.0.replies.queue());
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
-        let wait = enqueue::wait(header, SystemTime::now());
-        if wait.is_some() {
-            self.0
-                .broker
-                .ensure_ladder()
-                .await
-                .map_err(|error| fail(SendErrorKind::Declare(error)))?;
-        }
-        let publication = enqueue::publication(&self.0.broker, &queue, &call.message, wait);
+        let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
         let started = Instant::now();
         let receipt = self.0.broker.publisher().submit(publication).await;
         Ok(Submitted {
@@ -169,6 +160,34 @@ impl Client {
             receipt,
         })
     }
+
+    /// Declares and consumes what the call needs, unless that was done before.
+    async fn make_ready<O, E>(&self, call: &Prepared<O, E>) -> Result<(), Box<SendErrorKind>> {
+        let Inner {
+            broker,
+            declared,
+            replies,
+            ..
+        } = &*self.0;
+        let undeclared = |error| Box::new(SendErrorKind::Declare(error));
+        let header = &call.message.header;
+        declared
+            .ensure(broker, &call.target)
+            .await
+            .map_err(undeclared)?;
+        if header.eta.is_some() {
+            broker.ensure_ladder().await.map_err(undeclared)?;
+        }
+        if wants_result(header) {
+            let unanswered = |error| Box::new(SendErrorKind::Replies(error));
+            replies.start(broker).await.map_err(unanswered)?;
+        }
+        Ok(())
+    }
+}
+
+fn wants_result(header: &Header) -> bool {
+    header.ignore_result != Some(true)
 }
 
 /// A call on its way to the broker.
@@ -195,7 +214,9 @@ impl<O> Submitted<O> {
                 self.answer,
             )),
             Err(error) => {
-                if matches!(error.kind(), PublishErrorKind::Unroutable { .. }) {
+                if let PublishErrorKind::Unroutable { .. } | PublishErrorKind::NoExchange { .. } =
+                    error.kind()
+                {
                     client.0.declared.forget(&self.queue);
                 }
                 let kind = SendErrorKind::Publish(error);

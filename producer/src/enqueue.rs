@@ -83,14 +83,9 @@ pub(crate) fn complete(
 }
 
 /// The publication of a message for the queue called `queue`: through the delay ladder if it shall start later.
-pub(crate) fn publication(
-    broker: &Broker,
-    queue: &str,
-    message: &Message,
-    wait: Option<Steps>,
-) -> Publication {
+pub(crate) fn publication(broker: &Broker, queue: &str, message: &Message) -> Publication {
     let (properties, body) = wire::encode(message);
-    let route = match wait {
+    let route = match wait(&message.header, SystemTime::now()) {
         Some(steps) => steps.route(queue),
         None => broker.preset().route(queue),
     };
@@ -98,7 +93,7 @@ pub(crate) fn publication(
 }
 
 /// How long a message waits in the broker before it reaches its queue, if it has to.
-pub(crate) fn wait(header: &Header, now: SystemTime) -> Option<Steps> {
+fn wait(header: &Header, now: SystemTime) -> Option<Steps> {
     let remaining = header.eta?.duration_since(now).ok()?;
     Steps::of(remaining, Precision::Fine)
 }

@@ -41,6 +41,11 @@ pub enum SendErrorKind {
     Declare(DeclareError),
     /// The reply queue could not be consumed.
     Replies(ConsumeError),
+    /// The queue was not declared, or the reply queue not consumed, in the time that a publish may take.
+    NotReady {
+        /// The time, as `BrokerBuilder::publish_timeout` sets it.
+        after: Duration,
+    },
     /// The broker did not confirm the message.
     Publish(PublishError),
 }
@@ -67,6 +72,7 @@ impl SendError {
             SendErrorKind::Publish(error) => error.is_transient(),
             SendErrorKind::Declare(error) => error.is_transient(),
             SendErrorKind::Replies(error) => error.is_transient(),
+            SendErrorKind::NotReady { .. } => true,
             _ => false,
         }
     }
@@ -121,6 +127,11 @@ impl fmt::Display for SendErrorKind {
             }
             Self::Declare(_) => f.write_str("the queue is not ready"),
             Self::Replies(_) => f.write_str("the reply queue is not ready"),
+            Self::NotReady { after } => write!(
+                f,
+                "the broker did not declare its queue or the reply queue within {after:?}: is it reachable, and has it \
+                 memory and disk?"
+            ),
             Self::Publish(_) => f.write_str("the broker did not confirm it"),
         }
     }

@@ -53,7 +53,8 @@ impl<T, E> TaskHandle<T, E> {
 
     /// The result: await it, with a limit if you like.
     ///
-    /// Without a limit it waits as long as the task takes, or for ever if no worker ever runs it.
+    /// Without a limit it waits as long as the task takes, and for ever if no worker ever runs it or the reply queue is
+    /// deleted meanwhile. The client, or a clone of it, has to live as long: results come through it.
     ///
     /// # Cancel safety
     ///

@@ -82,10 +82,16 @@ impl Replies {
     /// Makes a slot for the result of `id`; `None` if there is one already.
     pub(crate) fn expect(self: &Arc<Self>, id: &TaskId) -> Option<Ticket> {
         let slot = Arc::new(Slot::default());
-        match self.slots().entry(id.clone()) {
+        let mut slots = self.slots();
+        match slots.entry(id.clone()) {
             Entry::Occupied(_) => return None,
             Entry::Vacant(vacant) => vacant.insert(Arc::clone(&slot)),
         };
+        // under the lock: whoever closes the slots that exist has seen this one, or is seen here
+        if self.closed.is_cancelled() {
+            slot.close();
+        }
+        drop(slots);
         Some(Ticket {
             id: id.clone(),
             slot,
@@ -155,6 +161,8 @@ async fn listen(replies: Arc<Replies>, mut consumer: Consumer, end: End) {
     while let Some(Some(delivery)) = closed.run_until_cancelled(consumer.next()).await {
         replies.deliver(delivery);
     }
+    // also when the session ended by itself: nobody takes replies any more
+    replies.stop();
     for slot in replies.slots().values() {
         slot.close();
     }
@@ -199,6 +207,7 @@ impl Ticket {
             let _ = sender.try_send(last);
         }
         if matches!(state.phase, Phase::Waiting) {
+            state.watchers.retain(|watcher| !watcher.is_closed());
             state.watchers.push(sender);
         }
         receiver

@@ -15,7 +15,7 @@ use crate::error::EncodeError;
 use crate::header::{self, Header, TimeLimit, names};
 use crate::id::TaskId;
 use crate::message::{Body, Message};
-use crate::name::{check_queue_name, check_task_name};
+use crate::name::{NameError, check_queue_name, check_task_name};
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::Value;
 use crate::spec::{Queue, RetryPolicy};
@@ -319,10 +319,12 @@ fn start_at(start: Option<Start>, now: SystemTime) -> Result<Option<SystemTime>,
 }
 
 fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(), EncodeError> {
-    let unusable = |what, name: &str| {
-        let name = name.to_owned();
-        move |source| EncodeError::Name { what, name, source }
-    };
+    fn unusable(what: &'static str, name: &str) -> impl FnOnce(NameError) -> EncodeError {
+        move |source| {
+            let name = name.to_owned();
+            EncodeError::Name { what, name, source }
+        }
+    }
     check_task_name(task).map_err(unusable("the task name", task))?;
     check_queue_name(target.name()).map_err(unusable("the queue name", target.name()))?;
     for (name, _) in options.headers.iter() {

@@ -193,7 +193,9 @@ mod tests {
                 Destination::Queue(name) => {
                     let queue = topology.queues.iter().find(|q| q.name == *name);
                     let arguments = &queue.expect("a declared queue").arguments;
-                    let ttl = arguments.get("x-message-ttl").and_then(|v| v.as_i64());
+                    let ttl = arguments
+                        .get("x-message-ttl")
+                        .and_then(crate::property::Value::as_i64);
                     waited += ttl.expect("a time to live").unsigned_abs();
                     let next = arguments.get("x-dead-letter-exchange");
                     next.and_then(|v| v.as_str()).expect("a way on").to_owned()

@@ -405,3 +405,47 @@ async fn one_id_is_in_flight_once() {
         .await;
     assert!(again.is_ok());
 }
+
+#[tokio::test]
+async fn an_argument_that_panics_is_a_failure_like_any_other() {
+    let vhost = Vhost::new();
+    let worker = vhost.worker(|w| w.task::<tasks::carry>()).await;
+    let client = vhost.client().await;
+    let handle = tasks::carry::call(tasks::Explosive(true))
+        .send(&client)
+        .await
+        .expect("sent");
+    let error = handle
+        .result()
+        .timeout(secs(10))
+        .await
+        .expect_err("a panic");
+    assert_eq!(error.message(), "handle with care");
+    let handle = tasks::carry::call(tasks::Explosive(false))
+        .send(&client)
+        .await
+        .expect("sent");
+    assert!(!handle.result().timeout(secs(10)).await.expect("carried"));
+    worker.stop().await.expect("a clean stop");
+}
+
+#[tokio::test]
+async fn a_call_sent_after_the_client_was_closed_does_not_wait_for_ever() {
+    let vhost = Vhost::new();
+    let client = vhost.client().await;
+    drop(
+        tasks::multiply::call(1, 1)
+            .send(&client)
+            .await
+            .expect("sent"),
+    );
+    client.close().await;
+    let handle = tasks::multiply::call(1, 1)
+        .send(&client)
+        .await
+        .expect("sent all the same");
+    let error = within("the caller is told", handle.result().into_future())
+        .await
+        .expect_err("closed");
+    assert!(matches!(error.kind(), ResultErrorKind::Closed), "{error}");
+}

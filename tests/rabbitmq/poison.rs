@@ -273,16 +273,16 @@ async fn a_lost_dead_letter_queue_is_declared_again() {
         .await
         .expect("a reply");
     reply.acker.ack();
+    let is_there = || {
+        let queues = kitchen.vhost.shows("queues");
+        // a queue can be listed before it can be consumed: it is there once it shows its message
+        let mut queues = queues.as_array().into_iter().flatten();
+        queues.any(|queue| queue["name"] == "fast.dead" && queue["messages"] == 1)
+    };
     let dead = async {
-        loop {
-            let declared = kitchen
-                .vhost
-                .management
-                .get(&format!("queues/{}", kitchen.vhost.name));
-            if declared.to_string().contains("fast.dead") {
-                return;
-            }
-            tokio::task::yield_now().await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        while !is_there() {
+            ticks.tick().await;
         }
     };
     within("the queue is back", dead).await;

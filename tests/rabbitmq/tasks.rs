@@ -299,3 +299,20 @@ impl BlockingGate {
         changed.notify_all();
     }
 }
+
+/// An argument whose own code panics.
+#[derive(Debug, Serialize)]
+pub struct Explosive(pub bool);
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let explodes = bool::deserialize(deserializer)?;
+        assert!(!explodes, "handle with care");
+        Ok(Self(explodes))
+    }
+}
+
+#[task(queue = Fast, retry(max = 0))]
+pub async fn carry(what: Explosive) -> bool {
+    what.0
+}

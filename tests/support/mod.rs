@@ -11,6 +11,7 @@ use coney::protocol::property::{Properties, Value};
 use coney::protocol::topology::Route;
 use coney::{Client, Readiness, Ready, WorkerBuilder};
 use management::Management;
+pub use management::authority;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -137,19 +138,6 @@ pub async fn connect(url: &str) -> Broker {
     match Broker::connect(url).await {
         Ok(broker) => broker,
         Err(error) => panic!("no RabbitMQ: run `cargo xtask test`, or set CONEY_URL ({error})"),
-    }
-}
-
-/// Host and port of the broker that the tests use.
-pub fn authority() -> String {
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://127.0.0.1:5672".to_owned());
-    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:5672")
     }
 }
 

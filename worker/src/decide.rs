@@ -10,7 +10,7 @@
 //! | `defer` | the same message through the delay ladder | ack |
 //! | not due yet | the same message through the delay ladder | ack |
 //! | poison | FAILURE result (REVOKED if expired), dead letter with its reason | ack |
-//! | aborted at shutdown | – | back to the queue |
+//! | aborted at shutdown | – (the message itself, if it was acknowledged early) | back to the queue |
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ use coney_protocol::history;
 use coney_protocol::outcome::{ErrorReport, Next};
 use coney_protocol::policy;
 use coney_protocol::reply::{Reply, Status};
-use coney_protocol::spec::TaskSpec;
+use coney_protocol::spec::{AckMode, TaskSpec};
 
 use crate::decode::Poison;
 use crate::outcome::Outcome;
@@ -115,6 +115,11 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
         }
         Outcome::Failed { next, report } => failed(facts, next, report),
         Outcome::TimedOut(limit) => failed(facts, Next::Retry, time_limit(limit)),
+        // what was acknowledged early has to be sent again to come back
+        Outcome::Aborted if facts.spec.ack == AckMode::Early => Disposition {
+            again: Some(Again::Now),
+            ..Disposition::ACK
+        },
         Outcome::Aborted => Disposition {
             then: Then::Requeue,
             ..Disposition::ACK
@@ -339,6 +344,19 @@ mod tests {
         header.extra.insert("coney-retry", policy.to_string());
         let disposition = decided(&header, failed(Next::Retry));
         assert!(matches!(disposition.dead, Some((Reason::Exhausted, _))));
+    }
+
+    #[test]
+    fn what_was_acknowledged_early_is_sent_again_when_the_worker_stops() {
+        let facts = Facts {
+            header: &header(),
+            spec: &spec().ack(AckMode::Early),
+            worker: "w",
+            now: SystemTime::UNIX_EPOCH,
+            chance: 0.5,
+        };
+        let disposition = decide(facts, Outcome::Aborted);
+        assert_eq!(disposition.again, Some(Again::Now));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::{CancellationToken, Inner, TaskContext};
 use coney_protocol::dead::Reason;
-use coney_protocol::error::DecodeError;
+use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, is_reserved};
 use coney_protocol::inject::States;
 use coney_protocol::message::Message;
@@ -113,11 +113,9 @@ impl Decoder {
         }
         let limit = header.time_limit.hard.or(handler.spec().timeout);
         let context = self.context(header, limit, cancellation, now);
-        let attempt = handler.start(&call, &context).map_err(|error| {
-            let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
-            let cause = std::error::Error::source(&error);
-            Refused::new(Reason::Arguments, report.caused_by(cause))
-        })?;
+        let attempt = handler
+            .start(&call, &context)
+            .map_err(|error| Refused::arguments(&error))?;
         Ok((handler.clone(), context, attempt))
     }
 
@@ -166,6 +164,13 @@ struct Refused {
 impl Refused {
     fn new(reason: Reason, report: ErrorReport) -> Box<Self> {
         Box::new(Self { reason, report })
+    }
+
+    /// What Celery answers for arguments that do not fit.
+    fn arguments(error: &ArgumentError) -> Box<Self> {
+        let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
+        let cause = std::error::Error::source(error);
+        Self::new(Reason::Arguments, report.caused_by(cause))
     }
 
     fn undecodable(error: &DecodeError) -> Box<Self> {

@@ -1,6 +1,5 @@
 //! Stage three: a job runs, and comes to an outcome; nothing that it does harms another.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::handler::{Attempt, Handler};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, message_of};
 use crate::telemetry;
 
 /// What an attempt has to keep to.
@@ -100,13 +99,4 @@ async fn run_blocking(
         Err(error) if error.is_panic() => Outcome::panicked(message_of(&*error.into_panic())),
         Err(_) => Outcome::Aborted,
     }
-}
-
-/// The text that a panic was raised with.
-fn message_of(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text")
 }

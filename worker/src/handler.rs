@@ -1,6 +1,7 @@
 //! A task behind function pointers: decode the arguments, run, encode what comes back.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coney_protocol::argument::Params;
 use coney_protocol::codec::body::RawCall;
@@ -11,7 +12,7 @@ use coney_protocol::outcome::{ErrorReport, Next, TaskError};
 use coney_protocol::spec::{QueueSpec, TaskSpec};
 use coney_protocol::task::Run;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, message_of};
 
 /// An attempt that has its arguments and waits to be polled.
 pub(crate) type Attempt = BoxFuture<'static, Outcome>;
@@ -60,12 +61,18 @@ impl Handler {
     }
 
     /// Binds the arguments; the attempt does not run before it is polled.
+    ///
+    /// Arguments and extractors are the user's code as well: a panic of theirs is an attempt that panicked.
     pub(crate) fn start(
         &self,
         call: &RawCall<'_>,
         ctx: &TaskContext,
     ) -> Result<Attempt, ArgumentError> {
-        (self.start)(call, ctx)
+        let start = AssertUnwindSafe(|| (self.start)(call, ctx));
+        catch_unwind(start).unwrap_or_else(|panic| {
+            let outcome = Outcome::panicked(message_of(&*panic));
+            Ok(Box::pin(std::future::ready(outcome)))
+        })
     }
 }
 

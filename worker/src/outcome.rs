@@ -1,5 +1,6 @@
 //! What an attempt came to.
 
+use std::any::Any;
 use std::time::Duration;
 
 use coney_protocol::outcome::{ErrorReport, Next};
@@ -33,4 +34,13 @@ impl Outcome {
             report: ErrorReport::new("Panic", message),
         }
     }
+}
+
+/// The text that a panic was raised with.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
 }

@@ -14,8 +14,9 @@ use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
-use coney_protocol::topology::{Route, Topology};
+use coney_protocol::topology::{Preset, Route, Topology};
 use coney_protocol::wire;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::decide::{Again, Disposition, Then};
@@ -71,7 +72,7 @@ impl ReplyAddress {
 }
 
 /// A message as it is put into the dead letters: as it came, headers and all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Letter {
     properties: Properties,
     body: Bytes,
@@ -88,7 +89,32 @@ impl Letter {
     }
 }
 
-/// How long a slot rests before it returns what it could not settle: the broker delivers it again at once.
+/// What follows from a task and is not confirmed yet.
+struct Consequences {
+    reply: Option<(ReplyAddress, Reply)>,
+    moved: Option<(Letter, Move)>,
+}
+
+/// Where a message goes on.
+enum Move {
+    Again(Again),
+    Bury(Reason, ErrorReport),
+}
+
+impl Consequences {
+    fn of(disposition: Disposition, letter: impl FnOnce() -> Letter) -> Self {
+        let again = disposition.again.map(Move::Again);
+        let dead = disposition
+            .dead
+            .map(|(reason, report)| Move::Bury(reason, report));
+        Self {
+            reply: disposition.reply,
+            moved: again.or(dead).map(|movement| (letter(), movement)),
+        }
+    }
+}
+
+/// How long to wait before what the broker did not confirm is published again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Performs dispositions of one queue.
@@ -99,6 +125,8 @@ pub(crate) struct Settler {
     /// What the queue needs, its dead letters among it.
     pub(crate) topology: Topology,
     pub(crate) worker: String,
+    /// Fires when the worker stops at once.
+    pub(crate) abort: CancellationToken,
 }
 
 impl Settler {
@@ -109,53 +137,92 @@ impl Settler {
 
     /// Publishes what the disposition says, waits for the confirms, then settles the delivery.
     ///
+    /// While the broker does not confirm (an alarm, a lost connection), the same messages are tried again and the task
+    /// is not run again: its slot of the prefetch is the back-pressure.
+    ///
     /// # Delivery
     ///
     /// A crash before the ack lets the broker deliver the message again: the task runs twice and both runs have the
-    /// same id. If the broker does not confirm in time, the delivery goes back to the queue for the same reason.
+    /// same id. So does a worker that stops, or loses the delivery's connection, before everything is confirmed.
     pub(crate) async fn settle(
         &self,
         disposition: Disposition,
         letter: impl FnOnce() -> Letter,
         acker: Option<Acker>,
     ) {
-        let Disposition {
-            reply,
-            again,
-            dead,
-            then,
-            ..
-        } = disposition;
-        let answered = async {
-            match reply {
-                Some((address, reply)) => self.send_reply(address, &reply).await,
-                None => Ok(()),
+        let then = disposition.then;
+        let mut consequences = Consequences::of(disposition, letter);
+        let confirmed = loop {
+            let Err(error) = self.publish_all(&mut consequences).await else {
+                break Ok(());
+            };
+            telemetry::unsettled(&self.queue);
+            let is_stale = acker.as_ref().is_some_and(Acker::is_stale);
+            if !error.is_transient() || is_stale || self.abort.is_cancelled() {
+                break Err(error);
             }
+            warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
+            let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
         };
-        let moved = async {
-            match (again, dead) {
-                (Some(again), _) => self.send_again(letter(), again).await,
-                (None, Some((reason, report))) => self.bury(letter(), reason, &report).await,
-                (None, None) => Ok(()),
-            }
-        };
-        // the message moves on whether or not its caller can be told
-        let (answered, moved) = tokio::join!(answered, moved);
-        let Some(acker) = acker else { return };
-        match (answered.and(moved), then) {
-            (Ok(()), Then::Ack) => acker.ack(),
-            (Ok(()), Then::Requeue) => acker.requeue(),
-            (Err(error), _) => {
-                telemetry::unsettled();
-                tokio::time::sleep(UNSETTLED_PAUSE).await;
-                warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task was not confirmed: it goes back to its queue");
-                acker.requeue();
+        match (confirmed, acker, then) {
+            (Ok(()), Some(acker), Then::Ack) => acker.ack(),
+            (Ok(()), Some(acker), Then::Requeue) => acker.requeue(),
+            (Ok(()), None, _) => {}
+            (Err(error), Some(acker), _) => self.give_back(acker, &error).await,
+            (Err(error), None, _) => {
+                error!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task that was acknowledged early is lost");
             }
         }
     }
 
+    /// Publishes what is not confirmed yet.
+    async fn publish_all(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
+        let Consequences { reply, moved } = consequences;
+        // the message moves on whether or not its caller can be told
+        let (answered, moved_on) = tokio::join!(
+            async {
+                match reply {
+                    Some((address, reply)) => self.send_reply(address, reply).await,
+                    None => Ok(()),
+                }
+            },
+            async {
+                match moved {
+                    Some((letter, Move::Again(again))) => self.send_again(letter, *again).await,
+                    Some((letter, Move::Bury(reason, report))) => {
+                        self.bury(letter, *reason, report).await
+                    }
+                    None => Ok(()),
+                }
+            }
+        );
+        if answered.is_ok() {
+            *reply = None;
+        }
+        if moved_on.is_ok() {
+            *moved = None;
+        }
+        answered.and(moved_on)
+    }
+
+    /// Returns a delivery whose consequences cannot be published. What will never be confirmed is left to the broker,
+    /// which dead-letters at least once by itself, where the queue has dead letters of its own.
+    async fn give_back(&self, acker: Acker, error: &Unsettled) {
+        if error.is_transient() {
+            warn!(target: "coney::worker", queue = %self.queue, %error, "not confirmed: the message goes back to its queue");
+            return acker.requeue();
+        }
+        error!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task cannot be published");
+        // it comes back at once: not in a hot loop
+        let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
+        match self.broker.preset() {
+            Preset::Native => acker.reject(),
+            _ => acker.requeue(),
+        }
+    }
+
     /// Sends a message to its own queue again, through the delay ladder if it has to wait.
-    async fn send_again(&self, letter: Letter, again: Again) -> Result<(), Unsettled> {
+    async fn send_again(&self, letter: &Letter, again: Again) -> Result<(), Unsettled> {
         let (route, topology) = match again {
             Again::Now => (
                 self.broker.preset().route(&self.queue),
@@ -171,7 +238,8 @@ impl Settler {
                 (steps.route(&self.queue), topology)
             }
         };
-        let publication = Publication::new(route, letter.properties, letter.body);
+        let Letter { properties, body } = letter.clone();
+        let publication = Publication::new(route, properties, body);
         self.publish(publication, || topology).await
     }
 
@@ -197,7 +265,7 @@ impl Settler {
     }
 
     /// Sends a result. One that the broker never takes is replaced by a failure, so that the caller learns of it.
-    async fn send_reply(&self, address: ReplyAddress, reply: &Reply) -> Result<(), Unsettled> {
+    async fn send_reply(&self, address: &ReplyAddress, reply: &Reply) -> Result<(), Unsettled> {
         let publisher = self.broker.publisher();
         let refused = match publisher.publish(address.clone().publication(reply)).await {
             Ok(()) => return Ok(()),
@@ -210,7 +278,10 @@ impl Settler {
             format!("the worker could not send the result: {refused}"),
         );
         let failure = Reply::failure(address.id.clone(), Status::Failure, &report);
-        match publisher.publish(address.publication(&failure)).await {
+        match publisher
+            .publish(address.clone().publication(&failure))
+            .await
+        {
             Err(error) if error.is_transient() => Err(Unsettled::Publish(error)),
             Err(error) => {
                 // nothing can reach this caller; running the task again would not change that
@@ -224,14 +295,14 @@ impl Settler {
     /// Moves a message to the dead letters.
     async fn bury(
         &self,
-        letter: Letter,
+        letter: &Letter,
         reason: Reason,
         report: &ErrorReport,
     ) -> Result<(), Unsettled> {
         let Letter {
             mut properties,
             body,
-        } = letter;
+        } = letter.clone();
         let now = SystemTime::now();
         dead::mark(
             &mut properties,
@@ -257,6 +328,15 @@ pub(crate) enum Unsettled {
     Publish(PublishError),
     #[error(transparent)]
     Declare(DeclareError),
+}
+
+impl Unsettled {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Publish(error) => error.is_transient(),
+            Self::Declare(error) => error.is_transient(),
+        }
+    }
 }
 
 fn is_missing(error: &PublishError) -> bool {

@@ -31,7 +31,8 @@ pub const ABANDONED: &str = "coney_worker_abandoned_total";
 /// Messages moved to the dead letters: labels `messaging.destination.name`, `reason`.
 pub const DEAD_LETTERS: &str = "coney_worker_dead_letters_total";
 
-/// Deliveries returned to the queue because what follows from them could not be published.
+/// Times that what follows from a delivery was not confirmed, and had to be published again: label
+/// `messaging.destination.name`.
 pub const UNSETTLED: &str = "coney_worker_unsettled_total";
 
 /// Describes all of them to the installed recorder.
@@ -50,7 +51,7 @@ pub fn describe() {
     metrics::describe_counter!(DEAD_LETTERS, "Messages moved to the dead letters");
     metrics::describe_counter!(
         UNSETTLED,
-        "Deliveries returned because what follows from them could not be published"
+        "Times that what follows from a delivery was not confirmed"
     );
 }
 
@@ -103,6 +104,6 @@ pub(crate) fn dead_letter(queue: &str, reason: Reason) {
         .increment(1);
 }
 
-pub(crate) fn unsettled() {
-    counter!(UNSETTLED).increment(1);
+pub(crate) fn unsettled(queue: &str) {
+    counter!(UNSETTLED, "messaging.destination.name" => queue.to_owned()).increment(1);
 }

@@ -25,7 +25,7 @@ use crate::pipeline::Pipeline;
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
 use crate::settle::Settler;
-use crate::shutdown;
+use crate::shutdown::{self, Signals};
 use crate::telemetry;
 use crate::uplink::ReplyLine;
 
@@ -119,6 +119,37 @@ impl Worker {
     ///
     /// Dropping the future stops at once, without the grace period: running tasks are dropped and delivered again.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        self.run_until_or(stop, std::future::pending()).await
+    }
+
+    /// Runs until SIGTERM or Ctrl-C, then as [`run_until`](Self::run_until); a second signal ends the grace period at
+    /// once.
+    ///
+    /// Installs the process's signal handlers.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Delivery
+    ///
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run_until`](Self::run_until).
+    pub async fn run(self) -> Result<(), WorkerError> {
+        let signals = tokio::sync::Mutex::new(Signals::install());
+        let next = || async { signals.lock().await.next().await };
+        self.run_until_or(next(), next()).await
+    }
+
+    /// Runs until `stop` is ready; `hurry` ends the grace period that follows.
+    async fn run_until_or(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
         let Self { parts, ready } = self;
         let session = parts.broker.session("worker");
         // dropped with this future: whatever ends it also ends the loops
@@ -136,7 +167,7 @@ impl Worker {
         ready.send_replace(Ready::Stopped);
         // each loop returns what waits in its prefetch as it ends
         while loops.join_next().await.is_some() {}
-        let drained = shutdown::drain(&running, &abort, parts.grace).await;
+        let drained = shutdown::drain(&running, &abort, parts.grace, hurry).await;
         session.flush().await;
         session.close().await;
         info!(target: "coney::worker", worker = parts.name, "stopped");
@@ -178,6 +209,7 @@ impl Parts {
                     topology: self.broker.preset().topology(&plan.spec),
                     queue,
                     worker: self.name.clone(),
+                    abort: abort.clone(),
                 },
                 abort: abort.clone(),
             };

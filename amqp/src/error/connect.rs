@@ -91,10 +91,16 @@ impl ConnectError {
     pub(crate) fn tls(address: &Address, cause: std::io::Error) -> Self {
         let place = address.place();
         let text = cause.to_string();
-        let message = if text.contains("certificate") {
+        let message = if text.contains(ALERT) {
+            refused_by(&place)
+        } else if text.contains("not valid for name") {
+            format!("the TLS certificate of {place} was made for another host: use that name")
+        } else if text.contains("UnknownIssuer") || text.contains("BadSignature") {
             format!(
                 "the TLS certificate of {place} was not accepted: name its authority with Tls::ca_file"
             )
+        } else if text.contains("certificate") {
+            format!("the TLS certificate of {place} was not accepted")
         } else {
             not_tls(&place)
         };
@@ -138,6 +144,10 @@ impl ConnectError {
                 ConnectErrorKind::Protocol,
                 format!("{place} ended the handshake: {}", reply.text),
             ),
+            // with TLS 1.3, a server checks the client's certificate when the client has begun to speak
+            None if cause.to_string().contains(ALERT) => {
+                (ConnectErrorKind::Tls, refused_by(&place))
+            }
             None => (
                 ConnectErrorKind::Protocol,
                 format!(
@@ -162,6 +172,16 @@ impl ConnectError {
             ConnectErrorKind::Unreachable | ConnectErrorKind::Timeout | ConnectErrorKind::Protocol
         )
     }
+}
+
+/// How rustls says that the other side gave up.
+const ALERT: &str = "received fatal alert";
+
+fn refused_by(place: &str) -> String {
+    format!(
+        "{place} refused the TLS connection: if it asks for a client certificate, name one that it accepts with \
+         Tls::client_certificate"
+    )
 }
 
 fn not_tls(place: &str) -> String {

@@ -57,7 +57,12 @@ impl Proxy {
 
     /// The URL through the proxy.
     pub(crate) fn url(&self) -> String {
-        url_with("guest:guest", Some(&self.place), "%2f")
+        url_with("guest:guest", Some(self.place()), "%2f")
+    }
+
+    /// Host and port of the proxy.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 
     /// How many connections are open.

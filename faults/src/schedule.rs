@@ -145,8 +145,9 @@ fn fault(dice: &mut Dice, kind: Kind, workers: usize) -> Fault {
             cleanly: matches!(kind, Kind::Restart),
             down: dice.millis(0, 3_000),
         },
+        // longer than a publish may take, too
         Kind::Alarm => Fault::Alarm {
-            lasts: dice.millis(1_000, 12_000),
+            lasts: dice.millis(1_000, 16_000),
         },
     }
 }

@@ -194,7 +194,7 @@ impl Lane {
         let certain = error.is_amqp_soft_error() || self.suspects > 0;
         let (alone, reason) = (window.has_one() && certain, window.link().reason());
         let jobs = window.into_jobs();
-        let Some(reply) = BrokerReply::of(error).filter(|reply| !is_general(reply)) else {
+        let Some(reply) = BrokerReply::of(error).filter(|reply| !reply.is_general()) else {
             let unconfirmed = jobs.len();
             warn!(target: "coney::amqp", reason, unconfirmed, "publishing channel lost");
             return self.retry(jobs, reason);
@@ -299,11 +299,6 @@ impl Lane {
         warn!(target: "coney::amqp", reason, "replacing the publishing channel");
         self.retry(window.into_jobs(), reason);
     }
-}
-
-/// True if the broker closes everything for a reason of its own, such as a restart (320) or an internal error (541).
-fn is_general(reply: &BrokerReply<'_>) -> bool {
-    matches!(reply.code, 320 | 541)
 }
 
 /// Resolves with the next confirms, never without a channel.

@@ -8,6 +8,7 @@
 mod address;
 mod cargo;
 mod check;
+mod faults;
 mod fuzz;
 mod handshake;
 mod quickstart;
@@ -39,6 +40,14 @@ enum Command {
     Check,
     /// Run every check and every test of the repository, on a broker found or started for them.
     Test(test::Arguments),
+    /// Run tasks while workers die, the broker restarts and connections break; account for every task at the end.
+    Faults(faults::Arguments),
+    /// What `faults` does to its broker while it runs.
+    #[command(hide = true)]
+    FaultNode {
+        /// What to do.
+        deed: rabbitmq::victim::Deed,
+    },
     /// Fuzz a target for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
 }
@@ -63,6 +72,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Quickstart(arguments)) => quickstart::run(&arguments),
         Some(Command::Check) => check::run(),
         Some(Command::Test(arguments)) => test::run(&arguments),
+        Some(Command::Faults(arguments)) => faults::run(&arguments),
+        Some(Command::FaultNode { deed }) => rabbitmq::victim::act(deed),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }

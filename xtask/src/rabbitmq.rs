@@ -7,10 +7,11 @@ mod node;
 mod ports;
 mod process;
 mod state;
+pub(crate) mod victim;
 
 use std::env;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -173,12 +174,7 @@ fn start(folder: &Path) -> Result<State> {
             Err(error) => eprintln!("{error:#}; trying without Docker"),
         }
     }
-    if node::installed_server().is_none()
-        && let Some(installer) = Installer::find()
-    {
-        installer.install()?;
-    }
-    let Some(server) = node::installed_server() else {
+    let Some(server) = server()? else {
         bail!(
             "there is no broker to use. Do one of these:\n  \
              * set CONEY_URL to the AMQP URL of a RabbitMQ\n  \
@@ -188,6 +184,16 @@ fn start(folder: &Path) -> Result<State> {
     };
     eprintln!("starting a private RabbitMQ node");
     node::start(folder, &server)
+}
+
+/// The installed server; installs one where that needs nobody's leave.
+fn server() -> Result<Option<PathBuf>> {
+    if node::installed_server().is_none()
+        && let Some(installer) = Installer::find()
+    {
+        installer.install()?;
+    }
+    Ok(node::installed_server())
 }
 
 /// Removes what is left of a broker of ours that does not answer any more.

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::{cargo, heading, line};
 use crate::rabbitmq::{self, Broker};
 use crate::totals::Totals;
-use crate::{check, fuzz};
+use crate::{check, faults, fuzz};
 
 /// How long the fuzz target runs as part of the tests.
 const FUZZ_SECONDS: u32 = 20;
+/// How long the fault suite runs as part of the tests, its drain included.
+const FAULT_MINUTES: f64 = 2.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -43,6 +45,7 @@ fn steps(broker: &Broker, totals: &mut Option<Totals>) -> Result<()> {
     check::code()?;
     tests(broker, totals)?;
     check::documentation()?;
+    faults::run(&faults::Arguments::for_minutes(FAULT_MINUTES))?;
     fuzz::run(&fuzz::Arguments::for_seconds(FUZZ_SECONDS))
 }
 

@@ -11,6 +11,11 @@ pub(crate) fn root() -> PathBuf {
     package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
+/// What the fault suite leaves on the disk: its own broker, the logs of its last run.
+pub(crate) fn faults_folder() -> PathBuf {
+    root().join("target").join("faults")
+}
+
 /// Everything that a broker started from here leaves on the disk. It stays in the checkout whatever
 /// `CARGO_TARGET_DIR` says, so that every shell finds the same broker.
 pub(crate) fn rabbitmq_folder() -> PathBuf {

@@ -9,11 +9,12 @@ use std::process::Command;
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
 /// The crates of the workspace, lowest first. A crate may use those of lower layers, never one of its own.
-const LAYERS: [&[&str]; 4] = [
+const LAYERS: [&[&str]; 5] = [
     &["coney-macros", "coney-protocol", "xtask"],
     &["coney-amqp"],
     &["coney-producer", "coney-worker"],
     &["coney"],
+    &["coney-faults"],
 ];
 
 /// The longest source file that is still one subject.

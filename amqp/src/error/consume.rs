@@ -79,7 +79,7 @@ impl ConsumeError {
 
     pub(crate) fn from_lapin(cause: lapin::Error, queue: &str) -> Self {
         let kind = match BrokerReply::of(&cause) {
-            Some(reply) => match reply.code {
+            Some(reply) if !reply.is_general() => match reply.code {
                 404 => ConsumeErrorKind::Missing,
                 // RabbitMQ answers 403 to both, and only the text tells them apart
                 403 if reply.text.contains("exclusive") => ConsumeErrorKind::Locked {
@@ -95,7 +95,7 @@ impl ConsumeError {
                     detail: reply.text.to_owned(),
                 },
             },
-            None => ConsumeErrorKind::Connection {
+            _ => ConsumeErrorKind::Connection {
                 reason: cause.to_string(),
             },
         };

@@ -128,8 +128,8 @@ impl DeclareError {
 
     pub(crate) fn from_lapin(cause: lapin::Error, resource: Resource, may_declare: bool) -> Self {
         let kind = match BrokerReply::of(&cause) {
-            Some(reply) => kind_of(&reply, resource, may_declare),
-            None => DeclareErrorKind::Connection {
+            Some(reply) if !reply.is_general() => kind_of(&reply, resource, may_declare),
+            _ => DeclareErrorKind::Connection {
                 reason: cause.to_string(),
             },
         };
@@ -259,5 +259,30 @@ impl fmt::Display for Found<'_> {
             None | Some("none") => f.write_str("not set"),
             Some(value) => write!(f, "`{value}`"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::ErrorKind;
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+    use super::*;
+    use crate::error::ConsumeError;
+
+    fn said(kind: AMQPErrorKind) -> lapin::Error {
+        ErrorKind::ProtocolError(AMQPError::new(kind, "the broker's words".into())).into()
+    }
+
+    #[test]
+    fn a_broker_that_shuts_down_has_refused_nothing() {
+        let forced = || said(AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED));
+        let queue = || Resource::Queue("q".to_owned());
+        assert!(DeclareError::from_lapin(forced(), queue(), true).is_transient());
+        assert!(ConsumeError::from_lapin(forced(), "q").is_transient());
+
+        let refused = || said(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED));
+        assert!(!DeclareError::from_lapin(refused(), queue(), true).is_transient());
+        assert!(!ConsumeError::from_lapin(refused(), "q").is_transient());
     }
 }

@@ -20,6 +20,12 @@ impl<'a> BrokerReply<'a> {
             _ => None,
         }
     }
+
+    /// True if the broker closes everything for a reason of its own, such as a restart (320) or an internal error
+    /// (541): it says nothing about what was asked of it.
+    pub(crate) fn is_general(&self) -> bool {
+        matches!(self.code, 320 | 541)
+    }
 }
 
 /// The difference in `PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received

@@ -48,6 +48,11 @@ impl Layout {
             .ok()
     }
 
+    /// Forgets the number of a node that has ended.
+    pub(super) fn forget_pid(&self) {
+        let _not_there = fs::remove_file(self.pid_file());
+    }
+
     /// Writes a fresh folder. What an earlier node left is dropped: another RabbitMQ version may not be able to read it.
     pub(super) fn create(&self, ports: Ports) -> Result<()> {
         match fs::remove_dir_all(&self.home) {

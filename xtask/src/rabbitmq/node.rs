@@ -14,7 +14,7 @@ use super::ports::Ports;
 use super::process::Process;
 use super::state::{Engine, State};
 use crate::address::Address;
-use crate::{handshake, workspace};
+use crate::handshake;
 
 /// How long a node may take to boot; 5 to 20 seconds are usual.
 const BOOT: Duration = Duration::from_secs(90);
@@ -38,7 +38,7 @@ pub(super) fn start(folder: &Path, server: &Path) -> Result<State> {
     let layout = Layout::new(folder);
     // a node without a readable state, whose folder would be removed under it
     stop_running(&layout);
-    let ports = Ports::find(&workspace::root())?;
+    let ports = Ports::find(folder)?;
     layout.create(ports)?;
     // the node would start a port mapper of its own, which stays behind and whose number nobody knows
     let epmd = layout
@@ -72,6 +72,62 @@ pub(super) fn start(folder: &Path, server: &Path) -> Result<State> {
     }
     state.save(folder)?;
     Ok(state)
+}
+
+/// Ends a node without its port mapper: cleanly, or as a power cut does. What it stored stays.
+pub(super) fn halt(folder: &Path, state: &State, cleanly: bool) -> Result<()> {
+    let layout = Layout::new(folder);
+    let Engine::Node { pid, .. } = state.engine else {
+        bail!("the running broker is no private node");
+    };
+    let home = layout.home();
+    let node = Process { pid, home };
+    if cleanly {
+        node.stop(STOP);
+    } else if !node.kill() {
+        bail!("the node {pid} outlives a SIGKILL");
+    }
+    Ok(())
+}
+
+/// Starts a node that was halted, on what it stored and on the same ports.
+pub(super) fn resume(folder: &Path, server: &Path, state: &mut State) -> Result<()> {
+    let layout = Layout::new(folder);
+    let ports = Ports::of_amqp(Address::parse(&state.url)?.port);
+    layout.forget_pid();
+    let node = layout
+        .command(server, ports, "output")?
+        .spawn()
+        .with_context(|| format!("cannot start {}", server.display()))?;
+    if let Err(error) = wait_for_boot(node, state) {
+        bail!(
+            "RabbitMQ did not start again: {error:#}{}",
+            layout.last_words()
+        );
+    }
+    if let (Some(own), Engine::Node { pid, .. }) = (layout.pid(), &mut state.engine) {
+        *pid = own;
+    }
+    state.save(folder)
+}
+
+/// Runs `rabbitmqctl` on a node.
+pub(super) fn control(
+    folder: &Path,
+    server: &Path,
+    state: &State,
+    arguments: &[&str],
+) -> Result<()> {
+    let ports = Ports::of_amqp(Address::parse(&state.url)?.port);
+    let status = Layout::new(folder)
+        .command(&server.with_file_name("rabbitmqctl"), ports, "control")?
+        .args(arguments)
+        .status()
+        .context("cannot run rabbitmqctl")?;
+    if !status.success() {
+        bail!("`rabbitmqctl {}` failed ({status})", arguments.join(" "));
+    }
+    Ok(())
 }
 
 /// Stops a node and its port mapper. What of it does not run any more is passed over.

@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 
 /// How many nodes may run side by side.
 const SLOTS: u16 = 100;
+/// The first port of AMQP.
+const FIRST: u16 = 5700;
 
 /// The four ports of a private node, all below the range from which systems take ports of outgoing connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +21,12 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Four free ports. A checkout gets the same ones each time, if they are free.
+    /// Four free ports. A node's folder gets the same ones each time, if they are free.
     ///
     /// # Errors
     /// If something listens on every candidate.
-    pub(super) fn find(checkout: &Path) -> Result<Self> {
-        let first = preferred_slot(checkout);
+    pub(super) fn find(folder: &Path) -> Result<Self> {
+        let first = preferred_slot(folder);
         let free = (0..SLOTS)
             .map(|step| Self::of_slot((first + step) % SLOTS))
             .find(|ports| ports.are_free());
@@ -34,9 +36,14 @@ impl Ports {
         }
     }
 
+    /// The ports of a node that has this one.
+    pub(super) fn of_amqp(port: u16) -> Self {
+        Self::of_slot(port.saturating_sub(FIRST))
+    }
+
     fn of_slot(slot: u16) -> Self {
         Self {
-            amqp: 5700 + slot,
+            amqp: FIRST + slot,
             management: 15700 + slot,
             distribution: 25700 + slot,
             epmd: 4400 + slot,
@@ -50,15 +57,21 @@ impl Ports {
     }
 }
 
-fn preferred_slot(checkout: &Path) -> u16 {
+fn preferred_slot(folder: &Path) -> u16 {
     let mut hasher = DefaultHasher::new();
-    checkout.hash(&mut hasher);
+    folder.hash(&mut hasher);
     (hasher.finish() % u64::from(SLOTS)) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_port_tells_the_others() {
+        let ports = Ports::of_slot(42);
+        assert_eq!(Ports::of_amqp(ports.amqp), ports);
+    }
 
     #[test]
     fn a_taken_port_is_passed_over() {

@@ -41,6 +41,14 @@ impl Process<'_> {
         }
     }
 
+    /// Ends it the way a power cut does. A stranger is left alone.
+    pub(super) fn kill(self) -> bool {
+        if self.is_ours() {
+            signal(self.pid, "KILL");
+        }
+        self.ends_within(Duration::from_secs(5))
+    }
+
     fn ends_within(self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.is_ours() {

@@ -1,0 +1,142 @@
+//! Carries a schedule out: each fault at its time, some at once, and everything whole again at the end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::crew::Crew;
+use crate::hook::Hook;
+use crate::proxy::Proxy;
+use crate::schedule::{Event, Fault, Way, Who};
+
+/// Everything that can be broken.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) crew: Crew,
+    /// One for each worker, then the sender's.
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) hook: Hook,
+    pub(crate) started: Instant,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    windows: Vec<(Instant, Instant)>,
+    problems: Vec<String>,
+}
+
+impl Stage {
+    pub(crate) fn new(crew: Crew, proxies: Vec<Proxy>, hook: Hook) -> Arc<Self> {
+        Arc::new(Self {
+            crew,
+            proxies,
+            hook,
+            started: Instant::now(),
+            log: Mutex::default(),
+        })
+    }
+
+    /// Does all of it, and returns when the last fault is over.
+    pub(crate) async fn play(self: &Arc<Self>, schedule: Vec<Event>) {
+        let mut running = JoinSet::new();
+        let start = Instant::now();
+        for Event { at, fault } in schedule {
+            sleep((start + at).saturating_duration_since(Instant::now())).await;
+            let stage = Arc::clone(self);
+            running.spawn(async move { stage.suffer(fault).await });
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn suffer(&self, fault: Fault) {
+        let started = Instant::now();
+        self.say(&fault.to_string());
+        let result = self.cause(fault).await;
+        if let Err(error) = &result {
+            self.problem(format!("{fault}: {error:#}"));
+        }
+        if !matches!(fault, Fault::Cut { .. }) {
+            self.say(&format!("over: {fault}"));
+        }
+        self.log().windows.push((started, Instant::now()));
+    }
+
+    async fn cause(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Kill { worker, down } => self.crew.kill(worker, down).await?,
+            Fault::Pause { worker, lasts } => self.crew.pause(worker, lasts).await?,
+            Fault::Cut { who } => self.each(who, Proxy::cut),
+            Fault::Hold { who, way, lasts } => self.hold(who, way, lasts).await,
+            Fault::Delay { who, by, lasts } => {
+                self.each(who, |proxy| proxy.delay(by));
+                sleep(lasts).await;
+                self.each(who, |proxy| proxy.delay(Duration::ZERO));
+            }
+            Fault::Refuse { who, lasts } => {
+                self.each(who, |proxy| proxy.refuse(true));
+                self.each(who, Proxy::cut);
+                sleep(lasts).await;
+                self.each(who, |proxy| proxy.refuse(false));
+            }
+            Fault::Restart { cleanly, down } => {
+                let _alone = self.hook.broker.lock().await;
+                self.hook.act(if cleanly { "stop" } else { "kill" }).await?;
+                sleep(down).await;
+                self.hook.act("start").await?;
+            }
+            Fault::Alarm { lasts } => {
+                let _alone = self.hook.broker.lock().await;
+                self.hook.act("alarm").await?;
+                sleep(lasts).await;
+                self.hook.act("no-alarm").await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, who: Who, way: Way, lasts: Duration) {
+        self.each(who, |proxy| proxy.hold(way, true));
+        sleep(lasts).await;
+        self.each(who, |proxy| proxy.hold(way, false));
+    }
+
+    fn each(&self, who: Who, what: impl Fn(&Proxy)) {
+        let sender = self.proxies.len() - 1;
+        match who {
+            Who::Sender => what(&self.proxies[sender]),
+            Who::Worker(number) => what(&self.proxies[number]),
+            Who::Everybody => self.proxies.iter().for_each(what),
+        }
+    }
+
+    /// Prints a line with its time.
+    pub(crate) fn say(&self, text: &str) {
+        println!("{:7.2} s  {text}", self.started.elapsed().as_secs_f64());
+    }
+
+    /// Notes what must not happen.
+    pub(crate) fn problem(&self, text: String) {
+        self.say(&format!("PROBLEM {text}"));
+        self.log().problems.push(text);
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.log().problems.clone()
+    }
+
+    /// Whether a fault was on between these times.
+    pub(crate) fn touches(&self, from: Instant, to: Instant) -> bool {
+        self.log()
+            .windows
+            .iter()
+            .any(|(start, end)| *start <= to && from <= *end)
+    }
+
+    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask faults`: the fault suite of the crate `coney-faults`, on a broker of its own.
 
 use std::env;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -44,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .args(["--url", victim.url()])
         .args(["--management", victim.management()])
         .arg("--hook")
-        .arg(env::current_exe().context("this program has no path")?)
+        .arg(own_program()?)
         .arg("--folder")
         .arg(workspace::faults_folder().join("run"))
         .args(["--minutes", &arguments.minutes.to_string()])
@@ -54,4 +55,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         command.args(["--seed", &seed.to_string()]);
     }
     step(&mut command)
+}
+
+/// The path of this program. `cargo test` builds it anew while it runs, and Linux says then that the old file is gone.
+fn own_program() -> Result<PathBuf> {
+    let program = env::current_exe().context("this program has no path")?;
+    let path = program.to_string_lossy();
+    Ok(PathBuf::from(
+        path.strip_suffix(" (deleted)").unwrap_or(&path),
+    ))
 }

@@ -45,7 +45,7 @@ fn steps(broker: &Broker, totals: &mut Option<Totals>) -> Result<()> {
     check::code()?;
     tests(broker, totals)?;
     check::documentation()?;
-    faults::run(&faults::Arguments::for_minutes(FAULT_MINUTES))?;
+    faults::run(&faults::Arguments::for_tests(FAULT_MINUTES))?;
     fuzz::run(&fuzz::Arguments::for_seconds(FUZZ_SECONDS))
 }
 

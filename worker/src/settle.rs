@@ -223,24 +223,25 @@ impl Settler {
 
     /// Sends a message to its own queue again, through the delay ladder if it has to wait.
     async fn send_again(&self, letter: &Letter, again: Again) -> Result<(), Unsettled> {
-        let (route, topology) = match again {
-            Again::Now => (
-                self.broker.preset().route(&self.queue),
-                self.topology.clone(),
-            ),
+        let route = match again {
+            Again::Now => self.broker.preset().route(&self.queue),
             Again::After(steps) => {
-                self.broker
-                    .ensure_ladder()
-                    .await
-                    .map_err(Unsettled::Declare)?;
-                let mut topology = delay::ladder();
-                topology.append(self.topology.clone());
-                (steps.route(&self.queue), topology)
+                let ladder = self.broker.ensure_ladder().await;
+                ladder.map_err(Unsettled::Declare)?;
+                steps.route(&self.queue)
             }
         };
         let Letter { properties, body } = letter.clone();
         let publication = Publication::new(route, properties, body);
-        self.publish(publication, || topology).await
+        let what_it_needs = || {
+            let mut topology = match again {
+                Again::Now => Topology::default(),
+                Again::After(_) => delay::ladder(),
+            };
+            topology.append(self.topology.clone());
+            topology
+        };
+        self.publish(publication, what_it_needs).await
     }
 
     /// Publishes, and once more after declaring what it needs if that is gone.

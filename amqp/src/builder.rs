@@ -224,7 +224,7 @@ mod tests {
         };
         assert_eq!(hosts("amqp://a"), ["a"]);
         assert_eq!(
-            hosts("amqp://a:1/v, amqps://b,amqp://u:p,w@c"),
+            hosts("amqp://a:1/v, amqp://b,amqp://u:p,w@c"),
             ["a", "b", "c"]
         );
         assert!(Url("amqp://a,amqp://".to_owned()).addresses().is_err());

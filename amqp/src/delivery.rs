@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coney_protocol::property::Properties;
 
 use crate::acks::{Epoch, Settlement};
-use crate::properties;
+use crate::properties::{self, Unreadable};
 
 /// One message from a queue. Dropping it hands it back to the queue.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// Its properties and headers.
     pub properties: Properties,
+    /// Why its properties are not what was sent, if they are not: they hold what nobody can read.
+    pub unreadable: Option<Unreadable>,
     /// Its body.
     pub payload: Bytes,
     /// Settles it.
@@ -30,12 +32,14 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(delivery: lapin::message::Delivery, epoch: &Arc<Epoch>) -> Self {
+        let (properties, unreadable) = properties::from_lapin(&delivery.properties);
         Self {
             acker: Acker::new(delivery.delivery_tag, Arc::clone(epoch)),
             exchange: delivery.exchange.into(),
             routing_key: delivery.routing_key.into(),
             redelivered: delivery.redelivered,
-            properties: properties::from_lapin(&delivery.properties),
+            properties,
+            unreadable,
             payload: delivery.data.into(),
         }
     }

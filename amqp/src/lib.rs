@@ -46,6 +46,7 @@ mod pool;
 mod properties;
 mod publisher;
 mod ready;
+mod screen;
 mod server;
 mod session;
 mod settings;
@@ -64,6 +65,7 @@ pub use self::error::{
     ConnectError, ConnectErrorKind, ConsumeError, ConsumeErrorKind, DeclareError, DeclareErrorKind,
     PublishError, PublishErrorKind, Resource,
 };
+pub use self::properties::Unreadable;
 pub use self::publisher::{Publication, Publisher, Receipt};
 pub use self::server::Server;
 pub use self::session::Session;

@@ -3,13 +3,13 @@
 //! Every value keeps its AMQP type. (RabbitMQ has no short strings in tables; lapin's one is read as text.) The order of
 //! a table is not kept: lapin's is sorted by name, and AMQP gives it no meaning.
 
+use std::fmt;
+
 use coney_protocol::property::{Properties, Table, Value};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, LongString, ShortString};
 
-/// Tables nested deeper than this are not sent: lapin parses them recursively, and a reader built on it dies of a
-/// stack overflow at some hundreds of levels.
-const DEEPEST: usize = 64;
+use crate::screen::{DEEPEST, SUBSTITUTE};
 
 /// The bytes of a header frame that are not properties: frame header and end, class, weight, body size, flags.
 const HEADER_FRAME: usize = 8 + 2 + 2 + 8 + 2;
@@ -63,25 +63,6 @@ pub(crate) fn to_lapin(properties: &Properties) -> Result<BasicProperties, Unfit
     Ok(to)
 }
 
-/// Properties as coney wants them.
-pub(crate) fn from_lapin(from: &BasicProperties) -> Properties {
-    let text = |text: &Option<ShortString>| text.as_ref().map(ToString::to_string);
-    let mut properties = Properties::default();
-    properties.content_type = text(from.content_type()).map(Into::into);
-    properties.content_encoding = text(from.content_encoding()).map(Into::into);
-    properties.persistent = *from.delivery_mode() == Some(2);
-    properties.priority = *from.priority();
-    properties.correlation_id = text(from.correlation_id());
-    properties.reply_to = text(from.reply_to());
-    properties.expiration = text(from.expiration());
-    properties.message_id = text(from.message_id());
-    properties.timestamp = *from.timestamp();
-    if let Some(headers) = from.headers() {
-        properties.headers = table_from_lapin(headers);
-    }
-    properties
-}
-
 /// A table as lapin wants it.
 pub(crate) fn table_to_lapin(table: &Table) -> Result<FieldTable, Unfit> {
     nested_table(table, 0)
@@ -96,7 +77,8 @@ fn nested_table(table: &Table, depth: usize) -> Result<FieldTable, Unfit> {
 }
 
 fn value_to_lapin(value: &Value, depth: usize) -> Result<AMQPValue, Unfit> {
-    if depth > DEEPEST {
+    // what is deeper nobody reads: see screen.rs
+    if depth >= DEEPEST && matches!(value, Value::List(_) | Value::Table(_)) {
         return Err(Unfit(format!(
             "a header is nested more than {DEEPEST} levels deep"
         )));
@@ -134,42 +116,102 @@ fn value_to_lapin(value: &Value, depth: usize) -> Result<AMQPValue, Unfit> {
     })
 }
 
-/// A table as coney wants it.
-pub(crate) fn table_from_lapin(table: &FieldTable) -> Table {
-    let entries = table.inner().iter();
-    entries
-        .map(|(name, value)| (name.to_string().into(), value_from_lapin(value)))
-        .collect()
+/// Properties as coney wants them, and why they are not what was sent, if they are not.
+pub(crate) fn from_lapin(from: &BasicProperties) -> (Properties, Option<Unreadable>) {
+    let mut reader = Reader::default();
+    let mut text = |text: &Option<ShortString>| text.as_ref().map(|text| reader.text(text));
+    let mut properties = Properties::default();
+    properties.content_type = text(from.content_type()).map(Into::into);
+    properties.content_encoding = text(from.content_encoding()).map(Into::into);
+    properties.correlation_id = text(from.correlation_id());
+    properties.reply_to = text(from.reply_to());
+    properties.expiration = text(from.expiration());
+    properties.message_id = text(from.message_id());
+    properties.persistent = *from.delivery_mode() == Some(2);
+    properties.priority = *from.priority();
+    properties.timestamp = *from.timestamp();
+    if let Some(headers) = from.headers() {
+        properties.headers = reader.table(headers, 0);
+    }
+    (properties, reader.unreadable)
 }
 
-fn value_from_lapin(value: &AMQPValue) -> Value {
-    match value {
-        AMQPValue::Void => Value::Null,
-        AMQPValue::Boolean(value) => Value::Bool(*value),
-        AMQPValue::ShortShortInt(value) => Value::I8(*value),
-        AMQPValue::ShortShortUInt(value) => Value::U8(*value),
-        AMQPValue::ShortInt(value) => Value::I16(*value),
-        AMQPValue::ShortUInt(value) => Value::U16(*value),
-        AMQPValue::LongInt(value) => Value::I32(*value),
-        AMQPValue::LongUInt(value) => Value::U32(*value),
-        AMQPValue::LongLongInt(value) => Value::I64(*value),
-        AMQPValue::Float(value) => Value::F32(*value),
-        AMQPValue::Double(value) => Value::F64(*value),
-        AMQPValue::DecimalValue(DecimalValue { scale, value }) => Value::Decimal {
-            scale: *scale,
-            value: *value,
-        },
-        AMQPValue::ShortString(text) => Value::Text(text.to_string().into()),
-        AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
-            Ok(text) => Value::Text(text.to_owned().into()),
-            Err(_) => Value::RawText(text.as_bytes().to_vec()),
-        },
-        AMQPValue::ByteArray(bytes) => Value::Bytes(bytes.as_slice().to_vec()),
-        AMQPValue::Timestamp(seconds) => Value::Timestamp(*seconds),
-        AMQPValue::FieldArray(values) => {
-            Value::List(values.as_slice().iter().map(value_from_lapin).collect())
+/// Why properties are not what was sent: the screen in front of lapin changed them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// A property or the name of a header is not UTF-8; each offending byte is read as U+001A.
+    Text,
+    /// A header nests more than 32 tables or lists; what lies deeper is read as bytes.
+    Depth,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("a property or the name of a header is not UTF-8"),
+            Self::Depth => write!(f, "a header is nested more than {DEEPEST} levels deep"),
         }
-        AMQPValue::FieldTable(table) => Value::Table(table_from_lapin(table)),
+    }
+}
+
+/// Reads what the screen has let through.
+#[derive(Default)]
+struct Reader {
+    unreadable: Option<Unreadable>,
+}
+
+impl Reader {
+    fn text(&mut self, text: &ShortString) -> String {
+        let text = text.to_string();
+        if text.as_bytes().contains(&SUBSTITUTE) {
+            self.unreadable = Some(Unreadable::Text);
+        }
+        text
+    }
+
+    fn table(&mut self, table: &FieldTable, depth: usize) -> Table {
+        let entries = table.inner().iter();
+        entries
+            .map(|(name, value)| (self.text(name).into(), self.value(value, depth)))
+            .collect()
+    }
+
+    fn value(&mut self, value: &AMQPValue, depth: usize) -> Value {
+        match value {
+            AMQPValue::Void => Value::Null,
+            AMQPValue::Boolean(value) => Value::Bool(*value),
+            AMQPValue::ShortShortInt(value) => Value::I8(*value),
+            AMQPValue::ShortShortUInt(value) => Value::U8(*value),
+            AMQPValue::ShortInt(value) => Value::I16(*value),
+            AMQPValue::ShortUInt(value) => Value::U16(*value),
+            AMQPValue::LongInt(value) => Value::I32(*value),
+            AMQPValue::LongUInt(value) => Value::U32(*value),
+            AMQPValue::LongLongInt(value) => Value::I64(*value),
+            AMQPValue::Float(value) => Value::F32(*value),
+            AMQPValue::Double(value) => Value::F64(*value),
+            AMQPValue::DecimalValue(DecimalValue { scale, value }) => Value::Decimal {
+                scale: *scale,
+                value: *value,
+            },
+            AMQPValue::ShortString(text) => Value::Text(text.to_string().into()),
+            AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
+                Ok(text) => Value::Text(text.to_owned().into()),
+                Err(_) => Value::RawText(text.as_bytes().to_vec()),
+            },
+            AMQPValue::ByteArray(bytes) => {
+                if depth >= DEEPEST {
+                    self.unreadable = Some(Unreadable::Depth);
+                }
+                Value::Bytes(bytes.as_slice().to_vec())
+            }
+            AMQPValue::Timestamp(seconds) => Value::Timestamp(*seconds),
+            AMQPValue::FieldArray(values) => {
+                let values = values.as_slice().iter();
+                Value::List(values.map(|value| self.value(value, depth + 1)).collect())
+            }
+            AMQPValue::FieldTable(table) => Value::Table(self.table(table, depth + 1)),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The socket below lapin: it reads the broker's greeting, and it can be cut.
 //!
-//! Two things lapin cannot do need a hand on the socket. It drops the server's properties, so product and version are
+//! Three things lapin cannot do need a hand on the socket. It does not survive every message, so that they are looked at
+//! first (`screen.rs`). It drops the server's properties, so product and version are
 //! read here as they pass by. And nothing ends its I/O thread while the broker is silent: dropping a connection attempt
 //! leaks thread and buffers for as long as the peer stays mute, and a blocked connection cannot even be closed, since
 //! lapin writes nothing on it. [`Switch::cut`] makes the next read fail, which ends the thread in every state.
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_rs::Tokio;
@@ -22,6 +23,7 @@ use futures_util::io::{AsyncRead, AsyncWrite};
 use futures_util::task::AtomicWaker;
 use lapin::tcp::AsyncTcpStream;
 
+use crate::screen::Screen;
 use crate::server::Server;
 
 /// A greeting longer than this is not worth reading on.
@@ -35,6 +37,7 @@ pub(crate) struct Socket {
     transport: Transport,
     switch: Arc<Switch>,
     greeting: Vec<u8>,
+    screen: Screen,
 }
 
 impl Socket {
@@ -43,6 +46,39 @@ impl Socket {
             transport,
             switch,
             greeting: Vec::new(),
+            screen: Screen::default(),
+        }
+    }
+
+    /// Reads what lapin may see; zero bytes mean the end of the stream.
+    fn poll_screened(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let held = self.screen.take(buffer);
+            if held > 0 || buffer.is_empty() {
+                return Poll::Ready(Ok(held));
+            }
+            let transport = Pin::new(&mut self.transport);
+            let seen = match self.screen.missing() {
+                Some(missing) => {
+                    let length = ready!(transport.poll_read(cx, missing))?;
+                    if length == 0 {
+                        return Poll::Ready(Ok(0));
+                    }
+                    self.screen.arrived(length);
+                    continue;
+                }
+                None => match ready!(transport.poll_read(cx, buffer))? {
+                    0 => return Poll::Ready(Ok(0)),
+                    length => self.screen.pass(&mut buffer[..length]),
+                },
+            };
+            if seen > 0 {
+                return Poll::Ready(Ok(seen));
+            }
         }
     }
 
@@ -98,7 +134,7 @@ impl AsyncRead for Socket {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         self.switch.check(&self.switch.reader, cx)?;
-        let read = Pin::new(&mut self.transport).poll_read(cx, buffer);
+        let read = self.poll_screened(cx, buffer);
         if let Poll::Ready(Ok(length)) = read {
             self.listen(&buffer[..length]);
         }
@@ -106,20 +142,16 @@ impl AsyncRead for Socket {
     }
 
     fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &mut [io::IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.switch.server.get().is_none() {
-            // one buffer will do for the greeting
-            let first = buffers.iter_mut().find(|buffer| !buffer.is_empty());
-            return match first {
-                Some(buffer) => self.poll_read(cx, buffer),
-                None => Poll::Ready(Ok(0)),
-            };
+        // one buffer will do: lapin has two only where its ring buffer comes round
+        let first = buffers.iter_mut().find(|buffer| !buffer.is_empty());
+        match first {
+            Some(buffer) => self.poll_read(cx, buffer),
+            None => Poll::Ready(Ok(0)),
         }
-        self.switch.check(&self.switch.reader, cx)?;
-        Pin::new(&mut self.transport).poll_read_vectored(cx, buffers)
     }
 }
 

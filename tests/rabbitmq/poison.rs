@@ -10,6 +10,7 @@ use coney::protocol::topology;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
+use crate::support::raw::{RawPublisher, long, short};
 use crate::support::{Vhost, bare, text_header, within};
 use crate::tasks;
 
@@ -64,7 +65,11 @@ impl Kitchen {
             Some(kind),
             "{reason}"
         );
-        // and the worker is none the worse for it
+        self.goes_on().await;
+    }
+
+    /// The worker is none the worse for it.
+    async fn goes_on(&self) {
         let client = self.vhost.client().await;
         let sum = tasks::add::call(1, 2).send(&client).await.expect("sent");
         assert_eq!(sum.result().timeout(secs(10)).await.expect("a sum"), 3);
@@ -135,6 +140,75 @@ async fn a_message_without_an_id_is_kept() {
     kitchen
         .expect("decode", Status::Failure, "DecodeError")
         .await;
+}
+
+/// The bits of a content header that say which properties follow.
+mod flag {
+    pub(super) const CONTENT_TYPE: u16 = 1 << 15;
+    pub(super) const HEADERS: u16 = 1 << 13;
+    pub(super) const REPLY_TO: u16 = 1 << 9;
+    pub(super) const MESSAGE_ID: u16 = 1 << 7;
+}
+
+/// The headers of a message that would run, and one that nests so many tables.
+fn nested_headers(levels: usize) -> Vec<u8> {
+    let nested = (1..levels).fold(Vec::new(), |inner, _| {
+        [b"\x01nF".as_slice(), &long(&inner)].concat()
+    });
+    let text = |name: &str, value: &str| [&short(name)[..], b"S", &long(value.as_bytes())].concat();
+    let entries = [
+        text("task", "coney.add"),
+        text("id", "deep"),
+        [&short("deep")[..], b"F", &long(&nested)].concat(),
+    ];
+    long(&entries.concat())
+}
+
+#[tokio::test]
+async fn headers_nested_a_thousand_deep_are_kept_and_can_be_looked_at() {
+    let mut kitchen = Kitchen::open().await;
+    let mut publisher = RawPublisher::connect(&kitchen.vhost.name);
+    for levels in [40, 1_000, 10_000] {
+        let properties = [
+            short("application/json"),
+            nested_headers(levels),
+            short("replies"),
+        ];
+        let flags = flag::CONTENT_TYPE | flag::HEADERS | flag::REPLY_TO;
+        publisher.publish("fast", flags, &properties.concat(), GOOD.as_bytes());
+        let client = kitchen.vhost.client().await;
+        let letters = client.dead_letters::<tasks::Fast>();
+        let listed = within("a dead letter", async {
+            loop {
+                let listed = letters.list(10).await.expect("a dead-letter queue");
+                if !listed.is_empty() {
+                    break listed;
+                }
+            }
+        })
+        .await;
+        assert_eq!(listed[0].reason.as_str(), "decode");
+        kitchen
+            .expect("decode", Status::Failure, "DecodeError")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn properties_that_are_not_text_are_kept() {
+    let kitchen = Kitchen::open().await;
+    let mut publisher = RawPublisher::connect(&kitchen.vhost.name);
+    for (flags, properties) in [
+        (flag::MESSAGE_ID, short(b"id \xFF\xFE")),
+        (flag::CONTENT_TYPE, short(b"application/\xC3json")),
+        (flag::HEADERS, long(b"\x04na\xFFet\x01")),
+    ] {
+        publisher.publish("fast", flags, &properties, GOOD.as_bytes());
+        let (reason, letter) = kitchen.vhost.dead_letter("fast").await;
+        assert_eq!(reason, "decode");
+        letter.acker.ack();
+    }
+    kitchen.goes_on().await;
 }
 
 #[tokio::test]

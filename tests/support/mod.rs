@@ -1,6 +1,7 @@
 //! What the tests over a real broker share: a virtual host of their own, a running worker, waiting with a deadline.
 
 pub mod management;
+pub mod raw;
 
 use std::future::Future;
 use std::time::Duration;

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use coney_amqp::Unreadable;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::{CancellationToken, Inner, TaskContext};
 use coney_protocol::dead::Reason;
 use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, is_reserved};
+use coney_protocol::id::TaskId;
 use coney_protocol::inject::States;
 use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
-use coney_protocol::property::{Properties, Table};
+use coney_protocol::property::{Properties, Table, Value};
 use coney_protocol::trace::TraceContext;
 use coney_protocol::wire::{self, Limits, Undecoded};
 
@@ -209,6 +211,22 @@ fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
         report: refused.report,
         reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
         letter: Letter::new(undecoded.properties, undecoded.body),
+    }))
+}
+
+/// A message whose properties hold what nobody can read. Its dead letter has them as they were read.
+pub(crate) fn unreadable(why: Unreadable, properties: Properties, body: Bytes) -> Box<NoJob> {
+    let id = properties.headers.get("id").and_then(Value::as_str);
+    let reply = ReplyAddress::new(
+        properties.reply_to.clone(),
+        properties.correlation_id.clone(),
+        id.map(TaskId::from),
+    );
+    Box::new(NoJob::Poison(Poison {
+        reason: Reason::Decode,
+        report: ErrorReport::new("DecodeError", why.to_string()),
+        reply,
+        letter: Letter::new(properties, body),
     }))
 }
 

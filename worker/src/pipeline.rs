@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
-use crate::decode::{Decoder, Job, NoJob, Poison};
+use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
 use crate::settle::{Letter, Settler};
 use crate::telemetry;
@@ -37,14 +37,18 @@ impl Pipeline {
     pub(crate) async fn run(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let Delivery {
             properties,
+            unreadable,
             payload,
             acker,
             ..
         } = delivery;
         let cancellation = self.abort.child_token();
-        let decoded = self
-            .decoder
-            .decode(properties, payload, cancellation, SystemTime::now());
+        let decoded = match unreadable {
+            Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
+            None => self
+                .decoder
+                .decode(properties, payload, cancellation, SystemTime::now()),
+        };
         match decoded.map_err(|no_job| *no_job) {
             Ok(job) => self.perform(job, acker, slot).await,
             Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,

@@ -53,14 +53,15 @@ pub use coney_amqp as amqp;
 #[cfg(any(feature = "producer", feature = "worker"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "producer", feature = "worker"))))]
 pub use coney_amqp::{
-    Broker, BrokerBuilder, ConnectError, ConnectErrorKind, DeclareError, PublishError, Tls,
+    Broker, BrokerBuilder, ConnectError, ConnectErrorKind, DeclareError, PublishError,
+    PublisherStatus, SessionStatus, Tls,
 };
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
-    Client, ClientBuilder, DeadLetter, DeadLetterError, DeadLetterErrorKind, DeadLetters,
-    DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind, RevokeError,
-    RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed, TaskHandle,
+    Client, ClientBuilder, ClientStatus, DeadLetter, DeadLetterError, DeadLetterErrorKind,
+    DeadLetters, DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind,
+    RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

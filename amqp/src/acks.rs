@@ -36,6 +36,8 @@ pub(crate) struct Epoch {
     commands: mpsc::UnboundedSender<Command>,
     over: CancellationToken,
     stale: Arc<AtomicU64>,
+    received: AtomicU64,
+    settled: AtomicU64,
     /// True if nothing can be handed back: the channel reads a stream.
     only_acks: bool,
 }
@@ -53,6 +55,8 @@ impl Epoch {
             commands,
             over: CancellationToken::new(),
             stale: Arc::clone(stale),
+            received: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             only_acks,
         });
         let writer = Writer {
@@ -71,8 +75,25 @@ impl Epoch {
         (epoch, run)
     }
 
+    /// Notes a delivery.
+    pub(crate) fn receive(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many deliveries there were.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are not settled.
+    pub(crate) fn held(&self) -> u64 {
+        self.received()
+            .saturating_sub(self.settled.load(Ordering::Relaxed))
+    }
+
     /// Notes what to do with a delivery.
     pub(crate) fn settle(&self, tag: u64, settlement: Settlement) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
         let settlement = match self.only_acks {
             true => Settlement::Ack,
             false => settlement,

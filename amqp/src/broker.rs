@@ -20,6 +20,7 @@ use crate::publisher::Publisher;
 use crate::server::Server;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::status::PublisherStatus;
 
 /// A handle to one RabbitMQ broker; cheap to clone, and what clients and workers are built from.
 ///
@@ -155,6 +156,12 @@ impl Broker {
         self.publisher.get_or_init(|| Publisher::start(&self.core))
     }
 
+    /// Whether messages can be published at this moment, and why not.
+    #[must_use]
+    pub fn publisher_status(&self) -> PublisherStatus {
+        self.core.pool.status()
+    }
+
     /// Declares exchanges, queues and bindings, in this order; or checks that they exist, if this program may not
     /// declare (bindings cannot be checked and are skipped).
     ///
@@ -213,7 +220,8 @@ impl Broker {
     pub async fn queue_depth(&self, queue: &str) -> Result<u32, DeclareError> {
         let link = self.core.pool.link().await;
         let link = link.map_err(DeclareError::from_connect)?;
-        declare::queue_depth(&link, &self.core.settings, queue).await
+        let state = declare::queue_state(&link, &self.core.settings, queue).await?;
+        Ok(state.ready)
     }
 
     /// A consuming connection, opened with the first queue; `role` is what the management UI shows, such as `worker`.

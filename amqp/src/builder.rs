@@ -29,6 +29,7 @@ pub struct BrokerBuilder {
     publish_timeout: Duration,
     heartbeat: Duration,
     publishers: usize,
+    watch: Duration,
     frame_max: Option<u32>,
 }
 
@@ -78,6 +79,7 @@ impl BrokerBuilder {
             publish_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
             publishers: 1,
+            watch: Duration::from_secs(15),
             frame_max: None,
         }
     }
@@ -132,6 +134,15 @@ impl BrokerBuilder {
     /// their order per routing key.
     pub fn publishers(mut self, tasks: usize) -> Self {
         self.publishers = tasks;
+        self
+    }
+
+    /// Sets how long a consumer may receive nothing before the broker is asked about its queue; 15 s by default.
+    ///
+    /// If the broker does not know the consumer any more, or messages wait there two times in a row, it starts over.
+    /// Zero turns the watch off.
+    pub fn watch(mut self, pause: Duration) -> Self {
+        self.watch = pause;
         self
     }
 
@@ -194,6 +205,7 @@ impl BrokerBuilder {
             publish_timeout: self.publish_timeout.min(LONGEST),
             heartbeat,
             publishers: self.publishers.max(1),
+            watch: self.watch.min(LONGEST),
             frame_max,
             channel_max: query.channel_max,
             addresses,

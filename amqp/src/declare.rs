@@ -61,12 +61,20 @@ pub(crate) async fn delete_queue(
     on_channel(link, settings, delete).await
 }
 
-/// How many messages of a queue wait to be delivered.
-pub(crate) async fn queue_depth(
+/// What the broker says of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueState {
+    /// Messages that wait to be delivered.
+    pub(crate) ready: u32,
+    pub(crate) consumers: u32,
+}
+
+/// Asks after a queue.
+pub(crate) async fn queue_state(
     link: &Link,
     settings: &Settings,
     queue: &str,
-) -> Result<u32, DeclareError> {
+) -> Result<QueueState, DeclareError> {
     let name = properties::short(queue, "queue").map_err(unfit)?;
     let look = async |channel: &Channel| {
         let options = QueueDeclareOptions {
@@ -76,7 +84,10 @@ pub(crate) async fn queue_depth(
         let declared = channel.queue_declare(name, options, FieldTable::default());
         let resource = Resource::Queue(queue.to_owned());
         match declared.await {
-            Ok(queue) => Ok(queue.message_count()),
+            Ok(queue) => Ok(QueueState {
+                ready: queue.message_count(),
+                consumers: queue.consumer_count(),
+            }),
             Err(cause) => Err(DeclareError::from_lapin(cause, resource, false)),
         }
     };

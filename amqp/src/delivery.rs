@@ -32,6 +32,7 @@ pub struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(delivery: lapin::message::Delivery, epoch: &Arc<Epoch>) -> Self {
+        epoch.receive();
         let (properties, unreadable) = properties::from_lapin(&delivery.properties);
         Self {
             acker: Acker::new(delivery.delivery_tag, Arc::clone(epoch)),

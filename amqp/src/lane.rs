@@ -48,6 +48,8 @@ pub(crate) struct Lane {
     backoff: Backoff,
     /// True if the next attempt to open a channel has to wait.
     pause: bool,
+    /// True from the loss of a connection until there is another: nobody should have to wait for it later.
+    reconnects: bool,
     /// Why there is no channel.
     trouble: String,
     /// How many messages are to be published one at a time, because one of them closes the channel.
@@ -72,6 +74,7 @@ impl Lane {
             opening: None,
             backoff: Backoff::default(),
             pause: false,
+            reconnects: false,
             trouble: "not connected yet".to_owned(),
             suspects: 0,
         }
@@ -137,7 +140,8 @@ impl Lane {
     }
 
     fn start_opening(&mut self) {
-        if self.window.is_some() || self.opening.is_some() || self.waiting.is_empty() {
+        let wanted = !self.waiting.is_empty() || (self.reconnects && !self.ended);
+        if self.window.is_some() || self.opening.is_some() || !wanted {
             return;
         }
         let wait = match std::mem::take(&mut self.pause) {
@@ -154,7 +158,10 @@ impl Lane {
     fn opened(&mut self, opened: Result<Window, String>) {
         self.opening = None;
         match opened {
-            Ok(window) => self.window = Some(window),
+            Ok(window) => {
+                self.window = Some(window);
+                self.reconnects = false;
+            }
             Err(reason) => {
                 self.pause = true;
                 let attempt = self.backoff.attempt() + 1;
@@ -225,6 +232,7 @@ impl Lane {
         let group = window.last_words();
         self.confirmed(group);
         self.pause = true;
+        self.reconnects = true;
         let Some(window) = self.window.take() else {
             return;
         };

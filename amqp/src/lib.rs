@@ -54,6 +54,7 @@ mod socket;
 mod status;
 mod subscription;
 mod tls;
+mod watchdog;
 mod window;
 
 pub use self::address::Address;
@@ -69,5 +70,5 @@ pub use self::properties::Unreadable;
 pub use self::publisher::{Publication, Publisher, Receipt};
 pub use self::server::Server;
 pub use self::session::Session;
-pub use self::status::SessionStatus;
+pub use self::status::{PublisherStatus, SessionStatus};
 pub use self::tls::Tls;

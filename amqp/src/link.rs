@@ -22,6 +22,7 @@ use crate::error::ConnectError;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::socket::{Kit, Socket, Switch, Transport};
+use crate::status::PublisherStatus;
 
 /// How often a connection is asked whether it still lives, should its events have missed the end.
 const CHECK: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ pub(crate) struct Link {
 
 /// What is known about a connection; shared with the task that watches it.
 #[derive(Clone, Debug)]
-struct Health {
+pub(crate) struct Health {
     lost: CancellationToken,
     reason: Arc<Mutex<Option<String>>>,
     blocked: watch::Sender<Option<String>>,
@@ -133,14 +134,17 @@ impl Link {
 
     /// Why the connection was lost.
     pub(crate) fn reason(&self) -> String {
-        let reason = self.health.reason.lock();
-        let reason = reason.unwrap_or_else(PoisonError::into_inner).clone();
-        reason.unwrap_or_else(|| "the connection was closed".to_owned())
+        self.health.reason()
     }
 
     /// What the broker says while it takes no messages from this connection.
     pub(crate) fn blocked(&self) -> Option<String> {
-        self.health.blocked.borrow().clone()
+        self.health.blocked()
+    }
+
+    /// What is known of the connection, to be asked without keeping it.
+    pub(crate) fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// What the broker said it is.
@@ -184,6 +188,27 @@ impl fmt::Debug for Link {
 }
 
 impl Health {
+    fn reason(&self) -> String {
+        let reason = self.reason.lock();
+        let reason = reason.unwrap_or_else(PoisonError::into_inner).clone();
+        reason.unwrap_or_else(|| "the connection was closed".to_owned())
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.blocked.borrow().clone()
+    }
+
+    /// Whether messages can be published.
+    pub(crate) fn status(&self) -> PublisherStatus {
+        match self.blocked() {
+            _ if self.lost.is_cancelled() => PublisherStatus::Connecting {
+                reason: self.reason(),
+            },
+            Some(reason) => PublisherStatus::Blocked { reason },
+            None => PublisherStatus::Ready,
+        }
+    }
+
     async fn watch(
         self,
         mut events: impl Stream<Item = Event> + Send + Unpin,

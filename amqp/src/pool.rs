@@ -4,15 +4,17 @@
 //! pools [`Link`]s. A link may be used by many tasks at once, so nobody keeps the pool's object: it goes straight back,
 //! and the pool's part is to open no more connections than wanted and to hand out none that is lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool::managed::{self, PoolError, RecycleError, RecycleResult};
 use deadpool_lapin::{Metrics, PoolConfig, Runtime, Timeouts};
+use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::link::Link;
+use crate::link::{Health, Link};
 use crate::settings::Settings;
+use crate::status::PublisherStatus;
 
 /// Opens publishing connections.
 #[derive(Debug)]
@@ -39,7 +41,17 @@ impl managed::Manager for Manager {
 
 /// The pool of publishing connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool(managed::Pool<Manager>);
+pub(crate) struct Pool {
+    links: managed::Pool<Manager>,
+    latest: Arc<Mutex<Latest>>,
+}
+
+/// How the last request for a connection ended.
+#[derive(Debug)]
+enum Latest {
+    Link(Health),
+    Failed(String),
+}
 
 impl Pool {
     pub(crate) fn new(settings: &Arc<Settings>, tasks: &TaskTracker) -> Result<Self, ConnectError> {
@@ -59,13 +71,41 @@ impl Pool {
             .config(config)
             .runtime(Runtime::Tokio1)
             .build()
-            .map(Self)
+            .map(|links| Self {
+                links,
+                latest: Arc::new(Mutex::new(Latest::Failed("not connected yet".to_owned()))),
+            })
             .map_err(|cause| ConnectError::url("the pool cannot be built").caused_by(cause))
     }
 
     /// A live connection, shared with whoever else has it.
     pub(crate) async fn link(&self) -> Result<Arc<Link>, ConnectError> {
-        match self.0.get().await {
+        let link = self.get().await;
+        let latest = match &link {
+            Ok(link) => Latest::Link(link.health()),
+            Err(error) => Latest::Failed(error.to_string()),
+        };
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+        link
+    }
+
+    /// Whether the connection that was handed out last can be used.
+    pub(crate) fn status(&self) -> PublisherStatus {
+        if self.links.is_closed() {
+            return PublisherStatus::Closed;
+        }
+        match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
+            Latest::Link(health) => health.status(),
+            Latest::Failed(reason) => PublisherStatus::Connecting {
+                reason: reason.clone(),
+            },
+        }
+    }
+
+    async fn get(&self) -> Result<Arc<Link>, ConnectError> {
+        // erased: the types of lapin's futures nest so deep that the compiler gives up on callers that add a few levels
+        let object: BoxFuture<'_, _> = Box::pin(self.links.get());
+        match object.await {
             Ok(object) => Ok(Arc::clone(&object)),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Closed) => Err(ConnectError::closed()),
@@ -80,11 +120,11 @@ impl Pool {
     /// Closes the pool and its connections.
     pub(crate) async fn close(&self) {
         let mut links = Vec::new();
-        self.0.retain(|link, _| {
+        self.links.retain(|link, _| {
             links.push(Arc::clone(link));
             false
         });
-        self.0.close();
+        self.links.close();
         for link in links {
             link.close().await;
         }

@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     /// Seconds, as they go over the wire.
     pub(crate) heartbeat: u16,
     pub(crate) publishers: usize,
+    /// How long a consumer may receive nothing before it is looked after; never if zero.
+    pub(crate) watch: Duration,
     pub(crate) frame_max: Option<u32>,
     pub(crate) channel_max: Option<u16>,
 }

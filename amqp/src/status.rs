@@ -1,6 +1,7 @@
-//! Whether a session is ready, and why not.
+//! Whether messages come and go, and why not.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -20,6 +21,47 @@ pub enum SessionStatus {
     Ready,
     /// Closed for good.
     Closed,
+}
+
+impl fmt::Display for SessionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { reason, .. } => write!(f, "not ready: {reason}"),
+            Self::Ready => f.write_str("ready"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// Whether messages can be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublisherStatus {
+    /// There is no connection; attempts go on, and what is published waits for them until its deadline.
+    Connecting {
+        /// Why the last connection ended, or the last attempt failed, for people to read.
+        reason: String,
+    },
+    /// Connected, but the broker takes no messages for now: it is short of memory or disk.
+    Blocked {
+        /// What the broker says.
+        reason: String,
+    },
+    /// Connected.
+    Ready,
+    /// Closed for good.
+    Closed,
+}
+
+impl fmt::Display for PublisherStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { reason } => write!(f, "not ready: {reason}"),
+            Self::Blocked { reason } => write!(f, "blocked by the broker: {reason}"),
+            Self::Ready => f.write_str("ready"),
+            Self::Closed => f.write_str("closed"),
+        }
+    }
 }
 
 /// Collects what connection and consumers report into one status.

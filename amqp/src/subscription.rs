@@ -21,6 +21,7 @@ use crate::error::{ConsumeError, ConsumeErrorKind};
 use crate::link::Link;
 use crate::properties::{self, Unfit};
 use crate::session::Shared;
+use crate::watchdog::Watchdog;
 
 /// How long the broker may take to agree to the end of a consumer.
 const CANCELLING: Duration = Duration::from_secs(3);
@@ -36,6 +37,7 @@ pub(crate) struct Subscription {
     deliveries: mpsc::Sender<Delivery>,
     cancel: CancellationToken,
     backoff: Backoff,
+    watchdog: Watchdog,
 }
 
 /// A consumer that receives.
@@ -52,6 +54,8 @@ enum End {
     Cancelled,
     /// Something broke.
     Broken(String),
+    /// It should have received something, and did not.
+    Neglected(String, Arc<Epoch>),
 }
 
 impl Subscription {
@@ -69,6 +73,7 @@ impl Subscription {
             deliveries,
             cancel,
             backoff: Backoff::default(),
+            watchdog: Watchdog::default(),
         }
     }
 
@@ -104,11 +109,17 @@ impl Subscription {
         }
         match self.receive(stream).await {
             End::Cancelled => None,
-            End::Broken(reason) => {
-                warn!(target: "coney::amqp", queue = self.spec.queue, reason, "consumer ended: starting over");
-                Some(reason)
+            End::Broken(reason) => Some(self.ended(reason)),
+            End::Neglected(reason, epoch) => {
+                self.watchdog.barked(&epoch);
+                Some(self.ended(reason))
             }
         }
+    }
+
+    fn ended(&self, reason: String) -> String {
+        warn!(target: "coney::amqp", queue = self.spec.queue, reason, "consumer ended: starting over");
+        reason
     }
 
     fn failed(&self, error: ConsumeError, first: &mut First) -> Option<String> {
@@ -224,8 +235,16 @@ impl Subscription {
 
     /// Hands deliveries on until cancelled or something breaks.
     async fn receive(&self, mut stream: Stream) -> End {
+        let (link, epoch) = (Arc::clone(&stream.link), Arc::clone(&stream.epoch));
+        let settings = &self.shared.settings;
+        let neglected = self.watchdog.bark(&link, settings, &self.spec, &epoch);
+        let mut neglected = std::pin::pin!(neglected);
         loop {
             let delivery = tokio::select! {
+                reason = &mut neglected => {
+                    stream.cancel().await;
+                    return End::Neglected(reason, Arc::clone(&epoch));
+                }
                 delivery = stream.consumer.next() => delivery,
                 () = stream.link.lost() => return stream.over(stream.link.reason()),
                 () = self.cancel.cancelled() => return stream.cancel().await,

@@ -17,6 +17,7 @@ use crate::error::{SendError, SendErrorKind};
 use crate::handle::TaskHandle;
 use crate::replies::{Replies, Ticket};
 use crate::revoke::{RevokeError, RevokeErrorKind, Revoker};
+use crate::status::ClientStatus;
 use crate::telemetry;
 
 /// The largest body that a client sends unless told otherwise, in bytes: 1 MiB.
@@ -98,6 +99,15 @@ impl Client {
     #[must_use]
     pub fn broker(&self) -> &Broker {
         &self.0.broker
+    }
+
+    /// Whether calls can be sent and results received at this moment, and why not: for health checks.
+    #[must_use]
+    pub fn status(&self) -> ClientStatus {
+        ClientStatus {
+            sending: self.0.broker.publisher_status(),
+            results: self.0.replies.status(),
+        }
     }
 
     /// The number of calls that wait for a result.

@@ -11,6 +11,7 @@
 //! | [`replies`] | one consumer for all results of a client |
 //! | [`dead_letters`] | looking at dead letters, putting them back, throwing them away |
 //! | [`revoke`] | cancelling a task |
+//! | [`status`] | whether it works, and why not |
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
 
@@ -22,6 +23,7 @@ pub mod error;
 pub mod handle;
 pub mod replies;
 pub mod revoke;
+pub mod status;
 pub mod telemetry;
 
 pub use client::{Client, ClientBuilder};
@@ -32,3 +34,4 @@ pub use dead_letters::{
 pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
 pub use handle::{Progress, ResultOf, TaskHandle};
 pub use revoke::{RevokeError, RevokeErrorKind};
+pub use status::ClientStatus;

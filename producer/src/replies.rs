@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coney_amqp::{Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Session};
+use coney_amqp::{Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Session, SessionStatus};
 use coney_protocol::id::TaskId;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::topology;
-use tokio::sync::{Notify, OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -32,7 +32,8 @@ const PREFETCH: u16 = 500;
 pub struct Replies {
     queue: String,
     slots: Mutex<HashMap<TaskId, Arc<Slot>>>,
-    started: OnceCell<()>,
+    /// Set once results are received: whether they come.
+    started: OnceCell<watch::Receiver<SessionStatus>>,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -73,10 +74,16 @@ impl Replies {
                 broker: broker.clone(),
                 session,
             };
+            let status = end.session.status();
             self.tasks.spawn(listen(Arc::clone(self), consumer, end));
-            Ok(())
+            Ok(status)
         };
-        self.started.get_or_try_init(start).await.copied()
+        self.started.get_or_try_init(start).await.map(|_| ())
+    }
+
+    /// Whether results are received; `None` while none was asked for.
+    pub(crate) fn status(&self) -> Option<SessionStatus> {
+        Some(self.started.get()?.borrow().clone())
     }
 
     /// Makes a slot for the result of `id`; `None` if there is one already.

@@ -19,7 +19,12 @@ async fn a_value_comes_back_typed() {
         })
         .await;
     let client = vhost.client().await;
+    let status = client.status();
+    assert!(status.is_ready(), "{status}");
+    assert_eq!(status.results, None);
     let sum = tasks::add::call(2, 3).send(&client).await.expect("sent");
+    let status = client.status();
+    assert_eq!(status.to_string(), "sending: ready; results: ready");
     assert_eq!(
         within("sum", sum.result().into_future())
             .await

@@ -6,7 +6,7 @@ use coney_amqp::{Broker, ConsumeErrorKind, ConsumerSpec, SessionStatus};
 use coney_protocol::property::Table;
 
 use super::support::{
-    Scratch, broker, classic, consume, next, soon, take, to_queue, until, until_ready, user,
+    Scratch, broker, classic, consume, next, soon, take, to_queue, until, until_ready, url, user,
 };
 
 /// Long enough for a message that should not come to have come.
@@ -276,4 +276,35 @@ async fn a_user_without_read_permission_is_told_so() {
         matches!(error.kind(), ConsumeErrorKind::Permission { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_consumer_that_gets_nothing_while_messages_wait_starts_over() {
+    let scratch = Scratch::new();
+    let queue = scratch.queue("q");
+    let builder = Broker::builder(&url()).watch(Duration::from_millis(100));
+    let broker = builder.connect().await.expect("a broker");
+    // what the broker withholds from a consumer here it withholds for a reason, but the consumer does not know it
+    let mut topology = classic(&queue);
+    topology.queues[0].arguments = Table::new().with("x-single-active-consumer", true);
+    let first_session = broker.session("first");
+    let mut first = consume(&first_session, topology, 1).await;
+    let session = broker.session("test");
+    let mut second = session
+        .consume(ConsumerSpec::new(&queue))
+        .await
+        .expect("consumed");
+    for body in ["a", "b"] {
+        let published = broker.publisher().publish(to_queue(&queue, body)).await;
+        published.expect("stored");
+    }
+    let held = next(&mut first).await;
+    until(&session, |status| {
+        matches!(status, SessionStatus::Connecting { reason, .. } if reason.contains("none is delivered"))
+    })
+    .await;
+    until(&session, |status| *status == SessionStatus::Ready).await;
+    held.acker.ack();
+    first.cancel().await;
+    assert_eq!(take(&mut second).await, "b");
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use coney_amqp::{Address, Broker, ConnectErrorKind, PublishErrorKind, SessionStatus};
+use coney_amqp::{
+    Address, Broker, ConnectErrorKind, PublishErrorKind, PublisherStatus, SessionStatus,
+};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -71,6 +73,32 @@ async fn what_was_received_but_not_taken_is_not_handed_out_after_a_cut() {
     for _ in 0..5 {
         assert!(next(&mut consumer).await.redelivered);
     }
+}
+
+#[tokio::test]
+async fn publishing_says_whether_it_works_and_comes_back_unasked() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    let published = broker.publisher().publish(to_queue(&queue, "first")).await;
+    published.expect("stored");
+    assert_eq!(broker.publisher_status(), PublisherStatus::Ready);
+    let becomes = async |wanted: &dyn Fn(PublisherStatus) -> bool| {
+        while !wanted(broker.publisher_status()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    proxy.refuse(true);
+    proxy.cut();
+    let is_down =
+        |status| matches!(status, PublisherStatus::Connecting { reason } if !reason.is_empty());
+    soon("the loss", becomes(&is_down)).await;
+    proxy.refuse(false);
+    let is_up = |status| status == PublisherStatus::Ready;
+    soon("the return", becomes(&is_up)).await;
+    broker.close().await;
+    assert_eq!(broker.publisher_status(), PublisherStatus::Closed);
 }
 
 #[tokio::test]
@@ -165,6 +193,8 @@ async fn a_blocked_broker_is_an_error_that_says_so_and_acks_go_through() {
     .await;
     let reason = "low on memory".to_owned();
     assert_eq!(*error.kind(), PublishErrorKind::Blocked { reason });
+    let status = broker.publisher_status();
+    assert_eq!(status.to_string(), "blocked by the broker: low on memory");
     assert!(error.is_transient() && error.may_have_been_stored());
     assert_eq!(take(&mut consumer).await, "before");
     assert!(soon("flush", session.flush()).await);

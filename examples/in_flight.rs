@@ -1,4 +1,5 @@
 //! Many calls in flight at once from one client: what they cost in memory, and that dropping their handles gives it back.
+//! Then as many that are delayed: they wait in the broker, and neither client nor worker grows.
 //!
 //! `cargo run --release --example in_flight -- 100000`, with `CONEY_URL` set unless the broker is on this machine. Reads
 //! the process's memory from `/proc`, so it needs Linux.
@@ -19,9 +20,9 @@ async fn double(n: u64) -> u64 {
     n * 2
 }
 
-/// Resident memory of this process, in MiB.
-fn resident() -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+/// Resident memory of a process, in MiB.
+fn resident(process: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: f64 = line
         .context("no VmRSS")?
@@ -76,6 +77,17 @@ async fn measure(broker: &Broker, calls: u64) -> anyhow::Result<()> {
         drop(handles);
         show("handles dropped", &client)?;
     }
+    let worker = worker
+        .as_ref()
+        .and_then(|worker| worker.id())
+        .context("no worker")?;
+    let both = || anyhow::Ok((resident("self")?, resident(&worker.to_string())?));
+    let before = both()?;
+    let delayed = (0..calls).map(|n| double::call(n).delay(mins(10)));
+    let sent = client.send_all(delayed).await;
+    sent.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let after = both()?;
+    println!("{calls} delayed by ten minutes: client and worker {before:.1?} -> {after:.1?} MiB");
     client.close().await;
     Ok(())
 }
@@ -84,7 +96,7 @@ fn show(when: &str, client: &Client) -> anyhow::Result<()> {
     let in_flight = client.in_flight();
     println!(
         "  {when:<16} {in_flight:>7} in flight {:>8.1} MiB",
-        resident()?
+        resident("self")?
     );
     Ok(())
 }

@@ -35,6 +35,8 @@ struct Shared {
     accepted: AtomicUsize,
     /// What one connection's client is told, as if the broker said so.
     words: broadcast::Sender<(usize, &'static [u8])>,
+    /// How many bytes the client of a first connection may send before it is told to go.
+    close_after: AtomicUsize,
 }
 
 impl Proxy {
@@ -48,6 +50,7 @@ impl Proxy {
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),
             words: broadcast::Sender::new(8),
+            close_after: AtomicUsize::new(usize::MAX),
         });
         let accept = accept(listener, Arc::clone(&shared), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
@@ -96,9 +99,22 @@ impl Proxy {
         self.shared.words.send((line, words)).expect("a connection");
     }
 
-    /// Tells the client of a quiet connection that it did something forbidden and has to go.
-    pub(crate) fn close(&self, line: usize) {
-        self.shared.words.send((line, CLOSE)).expect("a connection");
+    /// Tells the client of the first connection that it did something forbidden and has to go, in the middle of what it
+    /// sends: once it has sent so many bytes more.
+    pub(crate) fn close_after(&self, bytes: usize) {
+        self.shared.close_after.store(bytes, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    /// Counts what the client of the first connection sent: true when it is time for it to go.
+    fn is_over(&self, sent: usize) -> bool {
+        let left = self.close_after.load(Ordering::SeqCst);
+        let now = if left > sent { left - sent } else { usize::MAX };
+        if left != usize::MAX {
+            self.close_after.store(now, Ordering::SeqCst);
+        }
+        left <= sent
     }
 }
 
@@ -139,7 +155,12 @@ async fn forward(near: TcpStream, number: usize, shared: &Shared) -> Option<()> 
         tokio::select! {
             length = near_in.read(&mut up) => match length.ok()? {
                 0 => return None,
-                length => far_out.write_all(&up[..length]).await.ok()?,
+                length => {
+                    if number == 0 && shared.is_over(length) {
+                        near_out.write_all(CLOSE).await.ok()?;
+                    }
+                    far_out.write_all(&up[..length]).await.ok()?;
+                }
             },
             length = far_in.read(&mut down) => match length.ok()? {
                 0 => return None,

@@ -1,11 +1,13 @@
 //! A publish returns after the broker's word about that very message, and one bad message harms nobody else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_amqp::{Address, Broker, PublishError, PublishErrorKind};
 use coney_protocol::property::{Table, Value};
 use coney_protocol::topology::ExchangeKind;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::management::Management;
 use super::support::{
@@ -429,15 +431,20 @@ async fn every_message_submitted_while_the_handle_closes_gets_a_verdict() {
     for _ in 0..20 {
         let broker = broker().await;
         let publisher = broker.publisher().clone();
+        let stored = Arc::new(Semaphore::new(0));
         let tasks: Vec<_> = (0..4)
             .map(|_| {
                 let (publisher, queue) = (publisher.clone(), queue.clone());
+                let stored = Arc::clone(&stored);
                 tokio::spawn(async move {
-                    while publisher.publish(to_queue(&queue, "x")).await.is_ok() {}
+                    while publisher.publish(to_queue(&queue, "x")).await.is_ok() {
+                        stored.add_permits(1);
+                    }
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let under_way = stored.acquire_many(8);
+        drop(soon("publishing is under way", under_way).await);
         soon("close", broker.close()).await;
         for task in tasks {
             soon("a verdict", task).await.expect("no panic");

@@ -360,11 +360,10 @@ async fn a_lone_message_is_not_blamed_for_the_end_of_the_connection() {
     let queue = scratch.queue("q");
     broker.declare(&classic(&queue)).await.expect("declare");
     // large, so that it is still on its way when the connection is closed, as if over something else on it
-    let large = to_queue(&queue, vec![0; 64 << 20]);
-    let receipt = broker.publisher().submit(large).await;
-    tokio::time::sleep(Duration::from_millis(30)).await;
-    proxy.close(0);
-    soon("a verdict", receipt).await.expect("stored");
+    proxy.close_after(1 << 20);
+    let large = to_queue(&queue, vec![0; 8 << 20]);
+    let verdict = broker.publisher().publish(large);
+    soon("a verdict", verdict).await.expect("stored");
     assert_eq!(proxy.accepted(), 2);
 }
 

@@ -117,6 +117,11 @@ impl Epoch {
         self.over.is_cancelled()
     }
 
+    /// Waits until the channel is gone.
+    pub(crate) async fn lost(&self) {
+        self.over.cancelled().await;
+    }
+
     /// Says that the channel is gone.
     pub(crate) fn end(&self) {
         self.over.cancel();

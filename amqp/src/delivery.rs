@@ -97,6 +97,17 @@ impl Acker {
         self.epoch.as_ref().is_none_or(|epoch| epoch.is_over())
     }
 
+    /// Waits until the connection that brought the delivery is gone, so that the broker delivers the message again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self) {
+        if let Some(epoch) = &self.epoch {
+            epoch.lost().await;
+        }
+    }
+
     /// Drops the handle of a stale delivery, which nobody has seen: nothing to settle, nothing to count.
     pub(crate) fn forget(mut self) {
         self.epoch = None;

@@ -52,6 +52,11 @@ impl Fate {
         self.ends() > 1
     }
 
+    /// There were several messages of it: a publisher did not hear the confirm, or the broker moved it twice.
+    fn was_published_twice(&self) -> bool {
+        self.runs.fresh.values().any(|messages| *messages > 1)
+    }
+
     /// The broker gave it up: delivered more often than the queue allows.
     fn is_given_up(&self) -> bool {
         self.dead.iter().any(|reason| reason == "delivery_limit")
@@ -96,6 +101,8 @@ pub(crate) struct Sums {
     pub(crate) given_up: usize,
     pub(crate) touched: usize,
     pub(crate) duplicated: usize,
+    /// How many of those came of several messages; the others of one that was delivered again.
+    pub(crate) published_twice: usize,
 }
 
 impl Sums {
@@ -114,6 +121,7 @@ impl Sums {
         self.given_up += usize::from(fate.is_given_up());
         self.touched += usize::from(fate.touched);
         self.duplicated += usize::from(fate.is_duplicated());
+        self.published_twice += usize::from(fate.is_duplicated() && fate.was_published_twice());
     }
 }
 

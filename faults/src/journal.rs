@@ -30,6 +30,8 @@ pub(crate) struct Runs {
     pub(crate) done: u32,
     /// Failures, by attempt.
     pub(crate) failed: HashMap<u32, u32>,
+    /// Ends of messages that had not been delivered before, by attempt: more than one if there were several messages.
+    pub(crate) fresh: HashMap<u32, u32>,
 }
 
 impl Journal {
@@ -46,7 +48,8 @@ impl Journal {
             Mark::Done => "done",
             Mark::Failed => "failed",
         };
-        let line = format!("{} {} {word}\n", ctx.id(), ctx.attempt());
+        let (attempt, redeliveries) = (ctx.attempt(), ctx.redeliveries());
+        let line = format!("{} {attempt} {word} {redeliveries}\n", ctx.id());
         (&*self.0)
             .write_all(line.as_bytes())
             .expect("the journal can be written");
@@ -57,13 +60,16 @@ impl Journal {
 pub(crate) fn count(text: &str, runs: &mut HashMap<String, Runs>) {
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let [id, attempt, word] = words[..] else {
+        let [id, attempt, word, redeliveries] = words[..] else {
             continue;
         };
         let Ok(attempt) = attempt.parse() else {
             continue;
         };
         let of = runs.entry(id.to_owned()).or_default();
+        if word != "start" && redeliveries == "0" {
+            *of.fresh.entry(attempt).or_default() += 1;
+        }
         match word {
             "start" => of.starts += 1,
             "done" => of.done += 1,
@@ -80,12 +86,16 @@ mod tests {
     #[test]
     fn runs_are_counted_by_task_and_attempt() {
         let mut runs = HashMap::new();
-        count("a 1 start\na 1 failed\na 2 start\nb 1 start\n", &mut runs);
-        count("a 2 start\na 2 done\ntorn", &mut runs);
+        count(
+            "a 1 start 0\na 1 failed 0\na 2 start 0\nb 1 start 0\n",
+            &mut runs,
+        );
+        count("a 2 start 1\na 2 done 1\ntorn", &mut runs);
         let expected = Runs {
             starts: 3,
             done: 1,
             failed: [(1, 1)].into(),
+            fresh: [(1, 1)].into(),
         };
         assert_eq!(runs["a"], expected);
         assert_eq!((runs["b"].starts, runs["b"].done), (1, 0));

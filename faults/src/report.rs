@@ -12,7 +12,7 @@ pub(crate) fn print(account: &Account, fates: &[Fate], schedule: &[Event]) {
     print_faults(schedule);
     println!();
     println!(
-        "{:<10}{:>8}{:>11}{:>11}{:>9}{:>10}{:>8}{:>11}{:>7}{:>10}{:>9}{:>12}",
+        "{:<10}{:>8}{:>11}{:>11}{:>9}{:>10}{:>8}{:>11}{:>7}{:>10}{:>9}{:>12}{:>17}",
         "tasks",
         "sent",
         "confirmed",
@@ -24,7 +24,8 @@ pub(crate) fn print(account: &Account, fates: &[Fate], schedule: &[Event]) {
         "dead",
         "given up",
         "touched",
-        "duplicated"
+        "duplicated",
+        "published twice"
     );
     for (kind, sums) in &account.by_kind {
         print_row(&format!("{kind:?}").to_lowercase(), sums);
@@ -52,7 +53,7 @@ fn print_faults(schedule: &[Event]) {
 
 fn print_row(name: &str, sums: &Sums) {
     println!(
-        "{name:<10}{:>8}{:>11}{:>11}{:>9}{:>10}{:>8}{:>11}{:>7}{:>10}{:>9}{:>12}",
+        "{name:<10}{:>8}{:>11}{:>11}{:>9}{:>10}{:>8}{:>11}{:>7}{:>10}{:>9}{:>12}{:>17}",
         sums.sent,
         sums.confirmed,
         sums.uncertain,
@@ -63,6 +64,7 @@ fn print_row(name: &str, sums: &Sums) {
         sums.dead,
         sums.given_up,
         sums.touched,
-        sums.duplicated
+        sums.duplicated,
+        sums.published_twice
     );
 }

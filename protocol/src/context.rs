@@ -32,6 +32,8 @@ pub struct Inner {
     pub task: String,
     /// The attempt, 1 for the first.
     pub attempt: u32,
+    /// How often the message was delivered before.
+    pub redeliveries: u32,
     /// The queue the message came from.
     pub queue: String,
     /// The first task of the workflow.
@@ -63,6 +65,7 @@ impl Inner {
             id,
             task: task.into(),
             attempt: 1,
+            redeliveries: 0,
             queue: String::new(),
             parent_id: None,
             trace: TraceContext::start(),
@@ -124,6 +127,16 @@ impl TaskContext {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
+    }
+
+    /// How often this attempt was delivered before and not finished: its worker died, lost its connection or stopped.
+    ///
+    /// Exact where the queue is a quorum queue (`x-delivery-count`; from RabbitMQ 4.3 on without what a worker handed
+    /// back by itself); on classic queues 1 stands for "at least once". A task that must not do a thing twice looks
+    /// closer when this is not 0.
+    #[must_use]
+    pub fn redeliveries(&self) -> u32 {
+        self.0.redeliveries
     }
 
     /// The queue that the message came from.

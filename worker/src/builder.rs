@@ -50,6 +50,7 @@ pub struct WorkerBuilder {
     grace: Duration,
     revocation_memory: Duration,
     revoke_grace: Duration,
+    outlives_connection: bool,
     problems: Vec<BuildProblem>,
 }
 
@@ -66,6 +67,7 @@ impl WorkerBuilder {
             grace: DEFAULT_GRACE,
             revocation_memory: DEFAULT_MEMORY,
             revoke_grace: DEFAULT_REVOKE_GRACE,
+            outlives_connection: false,
             problems: Vec::new(),
         }
     }
@@ -151,6 +153,20 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether running async tasks go on when the connection that delivered them is lost; false unless set.
+    ///
+    /// The broker delivers such a message again at once, to this worker or another. Unless this is set, the attempt
+    /// that has lost its delivery has its token fired and is dropped where it stands, so that two do not run to their
+    /// ends beside each other. With it the attempt goes on, its result counts, and a repetition that comes to the same
+    /// worker is not run; one that comes to another worker is. Set it for long tasks on a single worker.
+    ///
+    /// Blocking tasks cannot be ended and always go on.
+    #[must_use]
+    pub fn outlive_connection(mut self, goes_on: bool) -> Self {
+        self.outlives_connection = goes_on;
+        self
+    }
+
     /// Checks the set-up and makes the worker.
     ///
     /// # Errors
@@ -195,6 +211,7 @@ impl WorkerBuilder {
             grace: self.grace,
             revocation_memory: self.revocation_memory,
             revoke_grace: self.revoke_grace,
+            outlives_connection: self.outlives_connection,
         }))
     }
 }

@@ -74,6 +74,7 @@ impl Decoder {
         &self,
         properties: Properties,
         payload: Bytes,
+        redeliveries: u32,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Result<Job, Box<NoJob>> {
@@ -84,7 +85,7 @@ impl Decoder {
         if let Some(remaining) = remaining(&message.header, now) {
             return Err(Box::new(NoJob::Early(message, remaining)));
         }
-        match self.prepare(&message, cancellation, now) {
+        match self.prepare(&message, redeliveries, cancellation, now) {
             Ok((handler, context, attempt)) => Ok(Job {
                 message,
                 handler,
@@ -104,6 +105,7 @@ impl Decoder {
     fn prepare(
         &self,
         message: &Message,
+        redeliveries: u32,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Result<(Handler, TaskContext, Attempt), Box<Refused>> {
@@ -124,7 +126,9 @@ impl Decoder {
             return Err(Refused::new(Reason::Unsupported, unsupported()));
         }
         let limit = header.time_limit.hard.or(handler.spec().timeout);
-        let context = self.context(header, limit, cancellation, now);
+        let mut parts = self.context(header, limit, cancellation, now);
+        parts.redeliveries = redeliveries;
+        let context = TaskContext::new(parts);
         let attempt = handler
             .start(&call, &context)
             .map_err(|error| Refused::arguments(&error))?;
@@ -137,7 +141,7 @@ impl Decoder {
         limit: Option<Duration>,
         cancellation: CancellationToken,
         now: SystemTime,
-    ) -> TaskContext {
+    ) -> Inner {
         let trace = header
             .trace()
             .map_or_else(TraceContext::start, |t| t.child());
@@ -154,7 +158,7 @@ impl Decoder {
         parts.states = Arc::clone(&self.states);
         parts.uplink =
             ReplyAddress::of(header).map(|address| self.replies.clone().to(address) as Arc<_>);
-        TaskContext::new(parts)
+        parts
     }
 }
 

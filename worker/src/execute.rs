@@ -28,7 +28,7 @@ pub(crate) struct Limits {
     pub(crate) abort: CancellationToken,
 }
 
-/// Runs an attempt to its end, to its hard limit, or until it is revoked or aborted.
+/// Runs an attempt to its end, to its hard limit, or until it is revoked, aborted, or its delivery lost.
 ///
 /// A blocking attempt cannot be cut off: it is abandoned, counted, and keeps its slot until it ends by itself.
 ///
@@ -40,6 +40,7 @@ pub(crate) async fn execute(
     context: &TaskContext,
     attempt: Attempt,
     limits: &Limits,
+    lost: impl Future<Output = ()>,
     slot: OwnedSemaphorePermit,
 ) -> Outcome {
     let span = telemetry::span(context);
@@ -55,6 +56,7 @@ pub(crate) async fn execute(
         never = warn_after(limits.time.soft, context) => match never {},
         () = revoked(limits, context) => Outcome::Revoked,
         () = limits.abort.cancelled() => Outcome::Aborted,
+        () = lost => Outcome::Aborted,
     };
     context.cancellation().cancel();
     if handler.spec().blocking {

@@ -28,6 +28,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod readiness;
 pub mod registry;
+mod repeats;
 pub mod revocations;
 pub mod settle;
 pub mod shutdown;

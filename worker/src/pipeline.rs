@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use coney_amqp::{Acker, Delivery};
 use coney_protocol::header::TimeLimit;
 use coney_protocol::message::Message;
+use coney_protocol::property::Value;
 use coney_protocol::spec::AckMode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tracing::{debug, info};
 use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
+use crate::repeats::{Arrival, Repeats};
 use crate::settle::{Letter, Settler};
 use crate::telemetry;
 
@@ -22,6 +24,9 @@ use crate::telemetry;
 pub(crate) struct Pipeline {
     pub(crate) decoder: Decoder,
     pub(crate) settler: Settler,
+    pub(crate) repeats: Arc<Repeats>,
+    /// True if a running attempt goes on when the connection that delivered it is lost.
+    pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
     pub(crate) revoke_grace: Duration,
     /// Fires when running attempts shall be stopped and returned.
@@ -29,12 +34,45 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Takes one delivery through all stages. The slot is free again when the attempt has ended.
+    /// Takes one delivery through all stages, unless it is a repetition. The slot is free again when the attempt has
+    /// ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
     pub(crate) async fn run(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+        match self
+            .repeats
+            .arrive(delivery.properties.message_id.as_deref())
+        {
+            Arrival::New(work) => {
+                if self.work(delivery, slot).await {
+                    work.finished();
+                }
+            }
+            Arrival::Finished => self.skip(delivery),
+            Arrival::Repeated(original) => {
+                drop(slot);
+                // otherwise it is dropped, and with that comes again
+                if original.ends_well().await {
+                    self.skip(delivery);
+                }
+            }
+        }
+    }
+
+    /// Acknowledges a message that this worker has finished already.
+    fn skip(&self, delivery: Delivery) {
+        let queue = &self.settler.queue;
+        let id = delivery.properties.message_id.as_deref();
+        debug!(target: "coney::worker", %queue, message_id = id, "delivered again, and finished already");
+        telemetry::repeated(queue);
+        Settler::skip(delivery.acker);
+    }
+
+    /// Takes one delivery through all stages; true if all that follows from it is confirmed.
+    async fn work(&self, delivery: Delivery, slot: OwnedSemaphorePermit) -> bool {
+        let redeliveries = redeliveries(&delivery);
         let Delivery {
             properties,
             unreadable,
@@ -45,9 +83,13 @@ impl Pipeline {
         let cancellation = self.abort.child_token();
         let decoded = match unreadable {
             Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
-            None => self
-                .decoder
-                .decode(properties, payload, cancellation, SystemTime::now()),
+            None => self.decoder.decode(
+                properties,
+                payload,
+                redeliveries,
+                cancellation,
+                SystemTime::now(),
+            ),
         };
         match decoded.map_err(|no_job| *no_job) {
             Ok(job) => self.perform(job, acker, slot).await,
@@ -55,16 +97,16 @@ impl Pipeline {
             Err(NoJob::Revoked(message)) => {
                 let disposition = revoked(&message.header, SystemTime::now());
                 self.cancelled(&message, "a task that was cancelled is not started");
-                self.settle(disposition, message, Some(acker)).await;
+                self.settle(disposition, message, Some(acker)).await
             }
             Err(NoJob::Early(message, remaining)) => {
                 let disposition = early(remaining);
-                self.settle(disposition, message, Some(acker)).await;
+                self.settle(disposition, message, Some(acker)).await
             }
         }
     }
 
-    async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) {
+    async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) -> bool {
         let Job {
             message,
             handler,
@@ -91,10 +133,18 @@ impl Pipeline {
             revoke_grace: self.revoke_grace,
             abort: self.abort.clone(),
         };
+        // the end of a blocking attempt is awaited, as nothing can end it
+        let goes_on = self.outlives_connection || spec.blocking;
+        let lost = async {
+            match acker.as_ref().filter(|_| !goes_on) {
+                Some(acker) => acker.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, slot).await
+            execute(&handler, &context, attempt, &limits, lost, slot).await
         };
         let facts = Facts {
             header: &message.header,
@@ -112,7 +162,7 @@ impl Pipeline {
             self.cancelled(&message, "a running task was cancelled");
         }
         tell(&message, queue, disposition.outcome(), started);
-        self.settle(disposition, message, acker).await;
+        self.settle(disposition, message, acker).await
     }
 
     fn cancelled(&self, message: &Message, what: &'static str) {
@@ -121,25 +171,39 @@ impl Pipeline {
         info!(target: "coney::worker", %queue, task = %message.header.task, id = %message.header.id, "{what}");
     }
 
-    async fn refuse(&self, poison: Poison, acker: Acker) {
+    async fn refuse(&self, poison: Poison, acker: Acker) -> bool {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
         let disposition = poisoned(&poison, SystemTime::now());
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
-            .await;
+            .await
     }
 
     /// Settles a message that was read, with the header that it goes on with.
-    async fn settle(&self, mut disposition: Disposition, message: Message, acker: Option<Acker>) {
+    async fn settle(
+        &self,
+        mut disposition: Disposition,
+        message: Message,
+        acker: Option<Acker>,
+    ) -> bool {
         let message = match disposition.header.take() {
             Some(header) => Message::new(header, message.body),
             None => message,
         };
         self.settler
             .settle(disposition, || Letter::of(&message), acker)
-            .await;
+            .await
     }
+}
+
+/// How often a message was delivered before: quorum queues count; others say only whether it was.
+fn redeliveries(delivery: &Delivery) -> u32 {
+    let count = delivery.properties.headers.get("x-delivery-count");
+    let count = count
+        .and_then(Value::as_i64)
+        .and_then(|count| count.try_into().ok());
+    count.unwrap_or(0).max(delivery.redelivered.into())
 }
 
 fn tell(message: &Message, queue: &str, outcome: &'static str, started: Instant) {

@@ -135,7 +135,13 @@ impl Settler {
         acker.ack();
     }
 
-    /// Publishes what the disposition says, waits for the confirms, then settles the delivery.
+    /// Acknowledges a delivery of a message that was settled before.
+    pub(crate) fn skip(acker: Acker) {
+        acker.ack();
+    }
+
+    /// Publishes what the disposition says, waits for the confirms, then settles the delivery; true if it is done with,
+    /// and need not be run again should it come again.
     ///
     /// While the broker does not confirm (an alarm, a lost connection), the same messages are tried again and the task
     /// is not run again: its slot of the prefetch is the back-pressure.
@@ -149,7 +155,7 @@ impl Settler {
         disposition: Disposition,
         letter: impl FnOnce() -> Letter,
         acker: Option<Acker>,
-    ) {
+    ) -> bool {
         let then = disposition.then;
         let mut consequences = Consequences::of(disposition, letter);
         let confirmed = loop {
@@ -164,6 +170,7 @@ impl Settler {
             warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
             let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
         };
+        let is_done = confirmed.is_ok() && then == Then::Ack;
         match (confirmed, acker, then) {
             (Ok(()), Some(acker), Then::Ack) => acker.ack(),
             (Ok(()), Some(acker), Then::Requeue) => acker.requeue(),
@@ -173,6 +180,7 @@ impl Settler {
                 error!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task that was acknowledged early is lost");
             }
         }
+        is_done
     }
 
     /// Publishes what is not confirmed yet.

@@ -34,6 +34,10 @@ pub const DEAD_LETTERS: &str = "coney_worker_dead_letters_total";
 /// Tasks that were not started or were ended because they were cancelled: label `messaging.destination.name`.
 pub const REVOKED: &str = "coney_worker_revoked_total";
 
+/// Messages that were delivered again after this worker had finished them, and were not run again: label
+/// `messaging.destination.name`.
+pub const REPEATED: &str = "coney_worker_repeated_total";
+
 /// Times that what follows from a delivery was not confirmed, and had to be published again: label
 /// `messaging.destination.name`.
 pub const UNSETTLED: &str = "coney_worker_unsettled_total";
@@ -53,6 +57,10 @@ pub fn describe() {
     );
     metrics::describe_counter!(DEAD_LETTERS, "Messages moved to the dead letters");
     metrics::describe_counter!(REVOKED, "Tasks that were cancelled, by queue");
+    metrics::describe_counter!(
+        REPEATED,
+        "Messages delivered again that were finished already, by queue"
+    );
     metrics::describe_counter!(
         UNSETTLED,
         "Times that what follows from a delivery was not confirmed"
@@ -110,6 +118,10 @@ pub(crate) fn dead_letter(queue: &str, reason: Reason) {
 
 pub(crate) fn revoked(queue: &str) {
     counter!(REVOKED, "messaging.destination.name" => queue.to_owned()).increment(1);
+}
+
+pub(crate) fn repeated(queue: &str) {
+    counter!(REPEATED, "messaging.destination.name" => queue.to_owned()).increment(1);
 }
 
 pub(crate) fn unsettled(queue: &str) {

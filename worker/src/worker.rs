@@ -25,6 +25,7 @@ use crate::listen::{self, Listener, Stage};
 use crate::pipeline::Pipeline;
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
+use crate::repeats::{REMEMBERED, Repeats};
 use crate::revocations::{MOST_REMEMBERED, Revocations};
 use crate::settle::Settler;
 use crate::shutdown::{self, Signals};
@@ -51,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) grace: Duration,
     pub(crate) revocation_memory: Duration,
     pub(crate) revoke_grace: Duration,
+    pub(crate) outlives_connection: bool,
 }
 
 /// How a queue is consumed.
@@ -213,6 +215,7 @@ impl Parts {
         revocations: &Arc<Revocations>,
     ) -> Result<JoinSet<()>, WorkerError> {
         telemetry::describe();
+        let repeats = Repeats::new(REMEMBERED);
         let replies = ReplyLine::new(self.broker.clone(), Handle::current());
         let mut loops = JoinSet::new();
         for plan in &self.queues {
@@ -240,6 +243,8 @@ impl Parts {
                     worker: self.name.clone(),
                     abort: abort.clone(),
                 },
+                repeats: Arc::clone(&repeats),
+                outlives_connection: self.outlives_connection,
                 revoke_grace: self.revoke_grace,
                 abort: abort.clone(),
             };

@@ -17,6 +17,8 @@ mod a_cancelled_task_does_not_run;
 mod a_failed_attempt_is_repeated;
 #[path = "rabbitmq/mistakes.rs"]
 mod a_mistake_is_a_typed_error;
+#[path = "rabbitmq/repeats.rs"]
+mod a_repeated_message_does_no_harm;
 #[path = "rabbitmq/context.rs"]
 mod a_task_sees_its_context;
 #[path = "rabbitmq/running.rs"]

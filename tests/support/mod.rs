@@ -1,6 +1,11 @@
 //! What the tests over a real broker share: a virtual host of their own, a running worker, waiting with a deadline.
 
 pub mod management;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of coney-amqp, which use more of it"
+)]
+pub mod proxy;
 pub mod raw;
 
 use std::future::Future;
@@ -183,6 +188,13 @@ impl RunningWorker {
             stop,
             running,
         }
+    }
+
+    /// Waits until it has lost its connection and is ready again.
+    pub async fn comes_back(&self) {
+        let mut ready = self.ready.clone();
+        within("the worker loses its connection", ready.changed()).await;
+        within("the worker is ready again", ready.ready()).await;
     }
 
     /// Stops it and waits for its end.

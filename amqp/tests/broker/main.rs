@@ -9,6 +9,7 @@ mod declare;
 #[allow(unreachable_pub, reason = "shared with the tests of the facade")]
 #[path = "../../../tests/support/management.rs"]
 mod management;
+#[path = "../../../tests/support/proxy.rs"]
 mod proxy;
 mod publish;
 mod recover;

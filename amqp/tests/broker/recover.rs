@@ -21,7 +21,7 @@ fn is_ready(status: &SessionStatus) -> bool {
 #[tokio::test]
 async fn a_consumer_comes_back_after_a_cut_and_old_acks_are_counted() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     let session = broker.session("test");
     let mut consumer = consume(&session, classic(&queue), 10).await;
@@ -56,7 +56,7 @@ async fn a_consumer_comes_back_after_a_cut_and_old_acks_are_counted() {
 #[tokio::test]
 async fn what_was_received_but_not_taken_is_not_handed_out_after_a_cut() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     let session = broker.session("test");
     let mut consumer = consume(&session, classic(&queue), 10).await;
@@ -78,7 +78,7 @@ async fn what_was_received_but_not_taken_is_not_handed_out_after_a_cut() {
 #[tokio::test]
 async fn publishing_says_whether_it_works_and_comes_back_unasked() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     broker.declare(&classic(&queue)).await.expect("declare");
     let published = broker.publisher().publish(to_queue(&queue, "first")).await;
@@ -104,7 +104,7 @@ async fn publishing_says_whether_it_works_and_comes_back_unasked() {
 #[tokio::test]
 async fn a_publish_outlives_a_cut() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     broker.declare(&classic(&queue)).await.expect("declare");
     let mut receipts = Vec::new();
@@ -135,7 +135,7 @@ async fn a_publish_outlives_a_cut() {
 async fn a_publish_without_a_connection_ends_at_its_deadline() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
     let limit = Duration::from_millis(600);
-    let builder = Broker::builder(&proxy.url()).publish_timeout(limit);
+    let builder = Broker::builder(&proxy.url("%2f")).publish_timeout(limit);
     let broker = builder.connect().await.expect("connect");
     let queue = scratch.queue("q");
     broker.declare(&classic(&queue)).await.expect("declare");
@@ -174,7 +174,7 @@ async fn a_publish_without_a_connection_ends_at_its_deadline() {
 #[tokio::test]
 async fn a_blocked_broker_is_an_error_that_says_so_and_acks_go_through() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let builder = Broker::builder(&proxy.url()).publish_timeout(Duration::from_millis(500));
+    let builder = Broker::builder(&proxy.url("%2f")).publish_timeout(Duration::from_millis(500));
     let broker = builder.connect().await.expect("connect");
     let queue = scratch.queue("q");
     let session = broker.session("test");
@@ -297,7 +297,7 @@ fn close_connections(program: &str) -> usize {
 #[tokio::test]
 async fn dropping_every_handle_ends_every_connection() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     let session = broker.session("test");
     let consumer = consume(&session, classic(&queue), 10).await;
@@ -320,7 +320,7 @@ async fn dropping_every_handle_ends_every_connection() {
 async fn a_proxy_that_hangs_up_is_a_protocol_error() {
     let proxy = Proxy::start().await;
     proxy.refuse(true);
-    let builder = Broker::builder(&proxy.url()).connect_timeout(Duration::from_secs(5));
+    let builder = Broker::builder(&proxy.url("%2f")).connect_timeout(Duration::from_secs(5));
     let error = soon("an answer", builder.connect())
         .await
         .expect_err("hangs up");
@@ -356,7 +356,7 @@ async fn more_refused_messages_than_a_connection_has_channels_do_no_lasting_harm
 #[tokio::test]
 async fn a_lone_message_is_not_blamed_for_the_end_of_the_connection() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let broker = Broker::connect(&proxy.url()).await.expect("connect");
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
     let queue = scratch.queue("q");
     broker.declare(&classic(&queue)).await.expect("declare");
     // large, so that it is still on its way when the connection is closed, as if over something else on it
@@ -386,10 +386,10 @@ async fn of_several_addresses_one_that_answers_is_enough() {
 #[tokio::test]
 async fn a_consumer_comes_back_on_the_next_address() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
-    let both = format!("{},{}", proxy.url(), url());
+    let both = format!("{},{}", proxy.url("%2f"), url());
     let broker = Broker::connect(&both).await.expect("connect");
     let port = |url: &str| Address::parse(url).expect("valid").port();
-    assert_eq!(broker.address().port(), port(&proxy.url()));
+    assert_eq!(broker.address().port(), port(&proxy.url("%2f")));
     let queue = scratch.queue("q");
     let session = broker.session("test");
     let mut consumer = consume(&session, classic(&queue), 10).await;

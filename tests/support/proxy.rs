@@ -1,4 +1,6 @@
 //! A TCP proxy in front of the broker, to break connections in every way a test wants.
+//!
+//! Shared: the tests of `coney-amqp` over a real broker include this file too.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +11,6 @@ use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::management::authority;
-use super::support::url_with;
 
 /// The broker's `connection.blocked`, with the reason `low on memory`.
 const BLOCKED: &[u8] = b"\x01\0\0\0\0\0\x12\0\x0a\0\x3c\x0dlow on memory\xce";
@@ -61,9 +62,9 @@ impl Proxy {
         }
     }
 
-    /// The URL through the proxy.
-    pub(crate) fn url(&self) -> String {
-        url_with("guest:guest", Some(self.place()), "%2f")
+    /// The URL of a virtual host through the proxy.
+    pub(crate) fn url(&self, vhost: &str) -> String {
+        format!("amqp://guest:guest@{}/{vhost}", self.place)
     }
 
     /// Host and port of the proxy.

@@ -162,6 +162,16 @@ impl Broker {
         self.core.pool.status()
     }
 
+    /// Waits while the broker says that it takes no messages, being short of memory or disk. Returns at once while there
+    /// is no connection, too: publishing opens one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn unblocked(&self) {
+        self.core.pool.unblocked().await;
+    }
+
     /// Declares exchanges, queues and bindings, in this order; or checks that they exist, if this program may not
     /// declare (bindings cannot be checked and are skipped).
     ///

@@ -194,8 +194,17 @@ impl Health {
         reason.unwrap_or_else(|| "the connection was closed".to_owned())
     }
 
-    fn blocked(&self) -> Option<String> {
+    pub(crate) fn blocked(&self) -> Option<String> {
         self.blocked.borrow().clone()
+    }
+
+    /// Waits until the connection is not blocked any more, or lost.
+    pub(crate) async fn unblocked(&self) {
+        let mut blocked = self.blocked.subscribe();
+        tokio::select! {
+            _ = blocked.wait_for(Option::is_none) => {}
+            () = self.lost.cancelled() => {}
+        }
     }
 
     /// Whether messages can be published.

@@ -102,6 +102,15 @@ impl Pool {
         }
     }
 
+    /// Waits while the broker takes no messages from the connection that was handed out last.
+    pub(crate) async fn unblocked(&self) {
+        let health = match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
+            Latest::Link(health) if health.blocked().is_some() => health.clone(),
+            _ => return,
+        };
+        health.unblocked().await;
+    }
+
     async fn get(&self) -> Result<Arc<Link>, ConnectError> {
         // erased: the types of lapin's futures nest so deep that the compiler gives up on callers that add a few levels
         let object: BoxFuture<'_, _> = Box::pin(self.links.get());

@@ -18,7 +18,7 @@ use crate::journal::{self, Runs};
 use crate::proxy::Proxy;
 use crate::sender::{self, Ledger, Told};
 use crate::worker::HEARTBEAT;
-use crate::{report, schedule};
+use crate::{report, restarts, schedule};
 
 /// How much longer than the faults come tasks are sent.
 const CALM: Duration = Duration::from_secs(4);
@@ -31,26 +31,29 @@ const START: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The broker.
+    /// The broker, or the nodes of a cluster with commas between them.
     #[arg(long)]
-    url: String,
-    /// Its management API.
+    pub(crate) url: String,
+    /// Its management API; of several nodes, with commas.
     #[arg(long)]
-    management: String,
+    pub(crate) management: String,
     /// The program that does things to the broker.
     #[arg(long)]
     hook: PathBuf,
     /// Where logs go; what is there is removed.
     #[arg(long)]
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
     #[arg(long)]
     seed: Option<u64>,
     #[arg(long, default_value_t = 3)]
-    workers: usize,
+    pub(crate) workers: usize,
     #[arg(long, default_value_t = 40)]
-    rate: u32,
+    pub(crate) rate: u32,
+    /// Instead of drawn faults, restarts the broker so many times and measures how soon the full rate is back.
+    #[arg(long)]
+    restarts: Option<u32>,
 }
 
 /// True if every promise was kept.
@@ -61,6 +64,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(new_seed);
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0).context("--minutes")?;
     let length = length.saturating_sub(REST).max(Duration::from_secs(10));
+    if let Some(restarts) = arguments.restarts {
+        return restarts::run(&arguments, restarts).await;
+    }
     let again = format!(
         "cargo xtask faults --minutes {} --seed {seed} --workers {} --rate {}",
         arguments.minutes, arguments.workers, arguments.rate
@@ -71,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<bool> {
     let ledger: &'static Ledger = Box::leak(Box::default());
     let client = connect(&stage, &arguments).await?;
 
-    let schedule = schedule::draw(seed, length, arguments.workers);
+    let schedule = schedule::draw(seed, length, arguments.workers, nodes(&arguments.url));
     let waiting = TaskTracker::new();
     tokio::join!(
         sender::send(
@@ -119,7 +125,7 @@ fn new_seed() -> u64 {
 }
 
 /// Empties the folder, and lets the client log into it.
-fn prepare(folder: &Path) -> Result<()> {
+pub(crate) fn prepare(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -134,18 +140,18 @@ fn prepare(folder: &Path) -> Result<()> {
 }
 
 /// Proxies and workers.
-async fn set_up(arguments: &Arguments) -> Result<std::sync::Arc<Stage>> {
-    let (login, place) = split(&arguments.url)?;
+pub(crate) async fn set_up(arguments: &Arguments) -> Result<std::sync::Arc<Stage>> {
     let mut proxies = Vec::new();
     for _ in 0..=arguments.workers {
-        proxies.push(Proxy::start(place).await?);
+        let mut of_program = Vec::new();
+        for node in arguments.url.split(',') {
+            of_program.push(Proxy::start(split(node)?.1).await?);
+        }
+        proxies.push(of_program);
     }
-    let urls: Vec<_> = proxies
-        .iter()
-        .take(arguments.workers)
-        .map(|proxy| format!("{login}{}", proxy.place()))
-        .collect();
-    let crew = Crew::start(&urls, &arguments.folder)?;
+    let workers = proxies.iter().take(arguments.workers);
+    let urls: Result<Vec<_>> = workers.map(|own| through(own, arguments)).collect();
+    let crew = Crew::start(&urls?, &arguments.folder)?;
     let hook = Hook::new(arguments.hook.clone());
     if !drain::all_consume(&arguments.management, arguments.workers, START).await {
         bail!(
@@ -156,16 +162,27 @@ async fn set_up(arguments: &Arguments) -> Result<std::sync::Arc<Stage>> {
     Ok(Stage::new(crew, proxies, hook))
 }
 
+/// How many nodes there are.
+fn nodes(url: &str) -> usize {
+    url.split(',').count()
+}
+
 /// The URL in front of the host, and host and port.
 fn split(url: &str) -> Result<(&str, &str)> {
     let at = url.rfind('@').context("the URL has no login")? + 1;
     Ok(url.split_at(at))
 }
 
-async fn connect(stage: &Stage, arguments: &Arguments) -> Result<Client> {
-    let (login, _) = split(&arguments.url)?;
+/// The URLs of all nodes through the proxies of a program.
+fn through(proxies: &[Proxy], arguments: &Arguments) -> Result<String> {
+    let nodes = arguments.url.split(',').zip(proxies);
+    let urls = nodes.map(|(node, proxy)| Ok(format!("{}{}", split(node)?.0, proxy.place())));
+    Ok(urls.collect::<Result<Vec<_>>>()?.join(","))
+}
+
+pub(crate) async fn connect(stage: &Stage, arguments: &Arguments) -> Result<Client> {
     let own = stage.proxies.last().context("the sender has a proxy")?;
-    let url = format!("{login}{}", own.place());
+    let url = through(own, arguments)?;
     let broker = Broker::builder(&url).heartbeat(HEARTBEAT).connect().await?;
     Ok(Client::new(&broker))
 }

@@ -24,6 +24,11 @@ impl Dice {
         (self.roll() % end as u64) as usize
     }
 
+    /// One of so many nodes; what is drawn after it does not change where there is only one.
+    pub(crate) fn node(&mut self, nodes: usize) -> usize {
+        if nodes > 1 { self.below(nodes) } else { 0 }
+    }
+
     /// A duration of so many milliseconds.
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.roll() % (to - from))

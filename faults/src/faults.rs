@@ -16,8 +16,8 @@ use crate::schedule::{Event, Fault, Way, Who};
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) crew: Crew,
-    /// One for each worker, then the sender's.
-    pub(crate) proxies: Vec<Proxy>,
+    /// Those of each worker, one for each node of the broker; then the sender's.
+    pub(crate) proxies: Vec<Vec<Proxy>>,
     pub(crate) hook: Hook,
     pub(crate) started: Instant,
     log: Mutex<Log>,
@@ -30,7 +30,7 @@ struct Log {
 }
 
 impl Stage {
-    pub(crate) fn new(crew: Crew, proxies: Vec<Proxy>, hook: Hook) -> Arc<Self> {
+    pub(crate) fn new(crew: Crew, proxies: Vec<Vec<Proxy>>, hook: Hook) -> Arc<Self> {
         Arc::new(Self {
             crew,
             proxies,
@@ -82,20 +82,28 @@ impl Stage {
                 sleep(lasts).await;
                 self.each(who, |proxy| proxy.refuse(false));
             }
-            Fault::Restart { cleanly, down } => {
+            Fault::Restart {
+                node,
+                cleanly,
+                down,
+            } => self.restart(node, cleanly, down).await?,
+            Fault::Alarm { node, lasts } => {
                 let _alone = self.hook.broker.lock().await;
-                self.hook.act(if cleanly { "stop" } else { "kill" }).await?;
-                sleep(down).await;
-                self.hook.act("start").await?;
-            }
-            Fault::Alarm { lasts } => {
-                let _alone = self.hook.broker.lock().await;
-                self.hook.act("alarm").await?;
+                self.hook.act("alarm", node).await?;
                 sleep(lasts).await;
-                self.hook.act("no-alarm").await?;
+                self.hook.act("no-alarm", node).await?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a node of the broker, and starts it again after a while.
+    pub(crate) async fn restart(&self, node: usize, cleanly: bool, down: Duration) -> Result<()> {
+        let _alone = self.hook.broker.lock().await;
+        let end = if cleanly { "stop" } else { "kill" };
+        self.hook.act(end, node).await?;
+        sleep(down).await;
+        self.hook.act("start", node).await
     }
 
     async fn hold(&self, who: Who, way: Way, lasts: Duration) {
@@ -106,11 +114,12 @@ impl Stage {
 
     fn each(&self, who: Who, what: impl Fn(&Proxy)) {
         let sender = self.proxies.len() - 1;
-        match who {
-            Who::Sender => what(&self.proxies[sender]),
-            Who::Worker(number) => what(&self.proxies[number]),
-            Who::Everybody => self.proxies.iter().for_each(what),
-        }
+        let hurt = match who {
+            Who::Sender => &self.proxies[sender..],
+            Who::Worker(number) => &self.proxies[number..=number],
+            Who::Everybody => &self.proxies,
+        };
+        hurt.iter().flatten().for_each(what);
     }
 
     /// Prints a line with its time.

@@ -1,4 +1,4 @@
-//! What the conductor does to the broker, by the program that started it.
+//! What the conductor does to the broker, by another program that knows how.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-/// `<program> fault-node <deed>`.
+/// `<program> fault-node <deed> <node>`: `kill`, `stop` or `start` a node, or give it an `alarm` or `no-alarm`. Nodes count
+/// from 0. Starting returns when the node serves clients. Other status than 0 is a failure.
 #[derive(Debug)]
 pub(crate) struct Hook {
     program: PathBuf,
@@ -23,15 +24,15 @@ impl Hook {
         }
     }
 
-    pub(crate) async fn act(&self, deed: &str) -> Result<()> {
+    pub(crate) async fn act(&self, deed: &str, node: usize) -> Result<()> {
         let status = Command::new(&self.program)
-            .args(["fault-node", deed])
+            .args(["fault-node", deed, &node.to_string()])
             .stdin(Stdio::null())
             .status()
             .await
             .with_context(|| format!("cannot run {}", self.program.display()))?;
         if !status.success() {
-            bail!("cannot {deed} the broker");
+            bail!("cannot {deed} node {node} of the broker");
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod journal;
 mod management;
 mod proxy;
 mod report;
+mod restarts;
 mod schedule;
 mod sender;
 mod tasks;

@@ -41,9 +41,13 @@ pub(crate) enum Fault {
     /// Connections end, and new ones are reset.
     Refuse { who: Who, lasts: Duration },
     /// The broker ends, cleanly or by SIGKILL, and starts again.
-    Restart { cleanly: bool, down: Duration },
+    Restart {
+        node: usize,
+        cleanly: bool,
+        down: Duration,
+    },
     /// The broker believes that its memory is short, and blocks publishers.
-    Alarm { lasts: Duration },
+    Alarm { node: usize, lasts: Duration },
 }
 
 /// A fault and when it starts, counted from the first task.
@@ -79,13 +83,21 @@ const SMALL: [(usize, Kind); 6] = [
 /// What happens to the broker.
 const LARGE: [(usize, Kind); 3] = [(2, Kind::Crash), (1, Kind::Restart), (1, Kind::Alarm)];
 
+/// How many workers and nodes of the broker can be hurt.
+#[derive(Clone, Copy)]
+struct Cast {
+    workers: usize,
+    nodes: usize,
+}
+
 /// The faults of a run of this length: first each kind once in a random order, then as they come.
 ///
 /// Those of the broker take long and nothing is sent meanwhile, so that they come seldom.
-pub(crate) fn draw(seed: u64, length: Duration, workers: usize) -> Vec<Event> {
+pub(crate) fn draw(seed: u64, length: Duration, workers: usize, nodes: usize) -> Vec<Event> {
     let mut dice = Dice::new(seed);
-    let mut events = track(&mut dice, &SMALL, (500, 5_000), length, workers);
-    events.extend(track(&mut dice, &LARGE, (18_000, 26_000), length, workers));
+    let cast = Cast { workers, nodes };
+    let mut events = track(&mut dice, &SMALL, (500, 5_000), length, cast);
+    events.extend(track(&mut dice, &LARGE, (18_000, 26_000), length, cast));
     events.sort_by_key(|event| event.at);
     events
 }
@@ -95,7 +107,7 @@ fn track(
     kinds: &[(usize, Kind)],
     (shortest, longest): (u64, u64),
     length: Duration,
-    workers: usize,
+    cast: Cast,
 ) -> Vec<Event> {
     let mut first: Vec<_> = kinds.iter().map(|(_, kind)| *kind).collect();
     dice.shuffle(&mut first);
@@ -103,15 +115,15 @@ fn track(
     let mut events = Vec::new();
     while at < length {
         let kind = first.pop().unwrap_or_else(|| dice.pick(kinds));
-        let fault = fault(dice, kind, workers);
+        let fault = fault(dice, kind, cast);
         events.push(Event { at, fault });
         at += dice.millis(shortest, longest);
     }
     events
 }
 
-fn fault(dice: &mut Dice, kind: Kind, workers: usize) -> Fault {
-    let worker = dice.below(workers);
+fn fault(dice: &mut Dice, kind: Kind, cast: Cast) -> Fault {
+    let worker = dice.below(cast.workers);
     let who = dice.pick(&[
         (3, Who::Worker(worker)),
         (2, Who::Sender),
@@ -142,11 +154,13 @@ fn fault(dice: &mut Dice, kind: Kind, workers: usize) -> Fault {
             lasts: dice.millis(500, 8_000),
         },
         Kind::Crash | Kind::Restart => Fault::Restart {
+            node: dice.node(cast.nodes),
             cleanly: matches!(kind, Kind::Restart),
             down: dice.millis(0, 3_000),
         },
         // longer than a publish may take, too
         Kind::Alarm => Fault::Alarm {
+            node: dice.node(cast.nodes),
             lasts: dice.millis(1_000, 16_000),
         },
     }
@@ -189,8 +203,8 @@ impl fmt::Display for Fault {
             Self::Hold { who, way, lasts } => write!(f, "{name}: {who}, {way:?}, for {lasts:?}"),
             Self::Delay { who, by, lasts } => write!(f, "{name}: {who}, by {by:?} for {lasts:?}"),
             Self::Refuse { who, lasts } => write!(f, "{name}: {who}, for {lasts:?}"),
-            Self::Restart { down, .. } => write!(f, "{name}, down for {down:?}"),
-            Self::Alarm { lasts } => write!(f, "{name}, for {lasts:?}"),
+            Self::Restart { node, down, .. } => write!(f, "{name}: node {node}, for {down:?}"),
+            Self::Alarm { node, lasts } => write!(f, "{name}: node {node}, for {lasts:?}"),
         }
     }
 }
@@ -205,14 +219,14 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_its_schedule() {
-        assert_eq!(draw(7, MINUTE, 3), draw(7, MINUTE, 3));
-        assert_ne!(draw(7, MINUTE, 3), draw(8, MINUTE, 3));
+        assert_eq!(draw(7, MINUTE, 3, 1), draw(7, MINUTE, 3, 1));
+        assert_ne!(draw(7, MINUTE, 3, 1), draw(8, MINUTE, 3, 1));
     }
 
     #[test]
     fn a_minute_has_every_kind_of_fault() {
         for seed in 0..100 {
-            let events = draw(seed, MINUTE, 3);
+            let events = draw(seed, MINUTE, 3, 3);
             let names: BTreeSet<_> = events.iter().map(|event| event.fault.name()).collect();
             assert_eq!(
                 names.len(),
@@ -225,7 +239,7 @@ mod tests {
 
     #[test]
     fn only_workers_that_exist_are_hurt() {
-        for event in draw(1, 20 * MINUTE, 2) {
+        for event in draw(1, 20 * MINUTE, 2, 1) {
             if let Fault::Kill { worker, .. }
             | Fault::Pause { worker, .. }
             | Fault::Cut {

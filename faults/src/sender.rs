@@ -70,6 +70,15 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tasks that were answered.
+    pub(crate) fn answered(&self) -> usize {
+        let records = self.records();
+        records
+            .iter()
+            .filter(|record| record.answer.is_some())
+            .count()
+    }
+
     /// Tasks that the client still expects something of.
     pub(crate) fn open(&self) -> usize {
         let open = |record: &&Record| match record.told {
@@ -121,7 +130,7 @@ pub(crate) async fn send(
     }
 }
 
-struct Job {
+pub(crate) struct Job {
     client: Client,
     ledger: &'static Ledger,
     n: u64,
@@ -130,7 +139,18 @@ struct Job {
 }
 
 impl Job {
-    async fn run<T>(self, call: Call<T>)
+    /// A job whose id tells nothing but its number.
+    pub(crate) fn new(client: &Client, ledger: &'static Ledger, n: u64, kind: Kind) -> Self {
+        Self {
+            client: client.clone(),
+            ledger,
+            n,
+            id: format!("task-{n}"),
+            kind,
+        }
+    }
+
+    pub(crate) async fn run<T>(self, call: Call<T>)
     where
         T: Task<Output = u64>,
         T::Error: Send + 'static,

@@ -16,7 +16,7 @@ use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
 use crate::repeats::{Arrival, Repeats};
-use crate::settle::{Letter, Settler};
+use crate::settle::{Letter, ReplyAddress, Settler};
 use crate::telemetry;
 
 /// The stages of one queue.
@@ -141,6 +141,13 @@ impl Pipeline {
                 None => std::future::pending().await,
             }
         };
+        // a task whose result cannot be sent now would have to be held, and run again if its delivery were lost meanwhile
+        if ReplyAddress::of(&message.header).is_some() {
+            tokio::select! {
+                () = self.settler.broker.unblocked() => {}
+                () = self.abort.cancelled() => {}
+            }
+        }
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);

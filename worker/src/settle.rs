@@ -149,7 +149,8 @@ impl Settler {
     /// # Delivery
     ///
     /// A crash before the ack lets the broker deliver the message again: the task runs twice and both runs have the
-    /// same id. So does a worker that stops, or loses the delivery's connection, before everything is confirmed.
+    /// same id. So does a worker that stops before everything is confirmed, and one that loses the delivery's connection
+    /// if the broker hands the message to another worker.
     pub(crate) async fn settle(
         &self,
         disposition: Disposition,
@@ -163,8 +164,8 @@ impl Settler {
                 break Ok(());
             };
             telemetry::unsettled(&self.queue);
-            let is_stale = acker.as_ref().is_some_and(Acker::is_stale);
-            if !error.is_transient() || is_stale || self.abort.is_cancelled() {
+            // also when the delivery is lost: a repetition that comes here waits for it, and the result is as good
+            if !error.is_transient() || self.abort.is_cancelled() {
                 break Err(error);
             }
             warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");

@@ -1,7 +1,7 @@
 //! `cargo xtask faults`: the fault suite of the crate `coney-faults`, on a broker of its own.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -23,6 +23,27 @@ pub(crate) struct Arguments {
     /// How many tasks are sent in a second.
     #[arg(long, default_value_t = 40)]
     rate: u32,
+    /// Instead of faults drawn at random, restarts the broker so many times in a row under load, and measures how soon
+    /// the full rate is back.
+    #[arg(long)]
+    restarts: Option<u32>,
+    #[command(flatten)]
+    other: Other,
+}
+
+/// A broker or cluster that runs already, instead of a node started for the run.
+#[derive(clap::Args, Default)]
+struct Other {
+    /// The URLs of its nodes, with commas between them.
+    #[arg(long, requires_all = ["management", "hook"])]
+    url: Option<String>,
+    /// The management APIs of its nodes, with commas between them.
+    #[arg(long, requires = "url")]
+    management: Option<String>,
+    /// The program that breaks it: called as `PROGRAM fault-node kill|stop|start|alarm|no-alarm NODE`, where nodes count
+    /// from 0 in the order of the URLs; `start` returns when the node serves clients.
+    #[arg(long, requires = "url")]
+    hook: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -33,19 +54,39 @@ impl Arguments {
             seed: Some(850_510),
             workers: 3,
             rate: 40,
+            restarts: None,
+            other: Other::default(),
         }
     }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     step(&mut cargo(["build", "--package", "coney-faults"]))?;
-    let victim = Victim::start()?;
+    match &arguments.other {
+        Other {
+            url: Some(url),
+            management: Some(management),
+            hook: Some(hook),
+        } => break_all(arguments, url, management, hook),
+        _ => {
+            let victim = Victim::start()?;
+            break_all(
+                arguments,
+                victim.url(),
+                victim.management(),
+                &own_program()?,
+            )
+        }
+    }
+}
+
+fn break_all(arguments: &Arguments, url: &str, management: &str, hook: &Path) -> Result<()> {
     let mut command = cargo(["run", "--quiet", "--package", "coney-faults", "--", "run"]);
     command
-        .args(["--url", victim.url()])
-        .args(["--management", victim.management()])
+        .args(["--url", url])
+        .args(["--management", management])
         .arg("--hook")
-        .arg(own_program()?)
+        .arg(hook)
         .arg("--folder")
         .arg(workspace::faults_folder().join("run"))
         .args(["--minutes", &arguments.minutes.to_string()])
@@ -53,6 +94,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .args(["--rate", &arguments.rate.to_string()]);
     if let Some(seed) = arguments.seed {
         command.args(["--seed", &seed.to_string()]);
+    }
+    if let Some(restarts) = arguments.restarts {
+        command.args(["--restarts", &restarts.to_string()]);
     }
     step(&mut command)
 }

@@ -47,6 +47,9 @@ enum Command {
     FaultNode {
         /// What to do.
         deed: rabbitmq::victim::Deed,
+        /// Which node; there is one.
+        #[arg(default_value_t = 0)]
+        node: usize,
     },
     /// Fuzz a target for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
@@ -73,7 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Check) => check::run(),
         Some(Command::Test(arguments)) => test::run(&arguments),
         Some(Command::Faults(arguments)) => faults::run(&arguments),
-        Some(Command::FaultNode { deed }) => rabbitmq::victim::act(deed),
+        Some(Command::FaultNode { deed, .. }) => rabbitmq::victim::act(deed),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }

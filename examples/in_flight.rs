@@ -79,7 +79,7 @@ async fn measure(broker: &Broker, calls: u64) -> anyhow::Result<()> {
     }
     let worker = worker
         .as_ref()
-        .and_then(|worker| worker.id())
+        .and_then(tokio::process::Child::id)
         .context("no worker")?;
     let both = || anyhow::Ok((resident("self")?, resident(&worker.to_string())?));
     let before = both()?;

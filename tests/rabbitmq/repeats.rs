@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::support::proxy::Proxy;
 use crate::support::{RunningWorker, Vhost, bare, connect};
-use crate::tasks::{Fast, Gate};
+use crate::tasks::{Fast, Gate, Slow};
 
 /// How many attempts ended, by themselves or not.
 #[derive(Clone, Default)]
@@ -60,6 +60,30 @@ async fn a_message_that_is_published_twice_runs_once() {
     assert_eq!(ended.0.load(Ordering::SeqCst), 3);
     let left = vhost.broker().await.queue_depth("fast").await;
     assert_eq!(left.expect("the queue is there"), 0);
+}
+
+#[tokio::test]
+async fn one_message_in_two_queues_runs_for_each() {
+    let (vhost, gate, ended) = (Vhost::new(), Gate::closed(), Ended::default());
+    let worker = vhost
+        .worker(|w| {
+            w.state(gate.clone())
+                .state(ended.clone())
+                .task::<pass_gate>()
+                .queue::<Fast>()
+                .queue::<Slow>()
+        })
+        .await;
+    gate.open.add_permits(10);
+    // as an exchange does that has a binding to either
+    let id = Uuid::now_v7().to_string();
+    for queue in ["fast", "slow"] {
+        let mut properties = bare("coney.pass_gate", "the same");
+        properties.message_id = Some(id.clone());
+        vhost.publish_raw(queue, properties, "[[], {}, {}]").await;
+        gate.wait_started(1).await;
+    }
+    worker.stop().await.expect("a clean stop");
 }
 
 /// A worker behind a proxy and a call that waits at the gate.

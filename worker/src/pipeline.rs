@@ -103,6 +103,9 @@ impl Pipeline {
                 let disposition = early(remaining);
                 self.settle(disposition, message, Some(acker)).await
             }
+            Err(NoJob::Counted(message)) => {
+                self.settle(Disposition::AGAIN, message, Some(acker)).await
+            }
         }
     }
 

@@ -215,7 +215,6 @@ impl Parts {
         revocations: &Arc<Revocations>,
     ) -> Result<JoinSet<()>, WorkerError> {
         telemetry::describe();
-        let repeats = Repeats::new(REMEMBERED);
         let replies = ReplyLine::new(self.broker.clone(), Handle::current());
         let mut loops = JoinSet::new();
         for plan in &self.queues {
@@ -235,6 +234,7 @@ impl Parts {
                     limits: self.limits,
                     replies: Arc::clone(&replies),
                     revocations: Arc::clone(revocations),
+                    delivery_limit: self.broker.preset().worker_delivery_limit(&plan.spec),
                 },
                 settler: Settler {
                     broker: self.broker.clone(),
@@ -243,7 +243,7 @@ impl Parts {
                     worker: self.name.clone(),
                     abort: abort.clone(),
                 },
-                repeats: Arc::clone(&repeats),
+                repeats: Repeats::new(REMEMBERED),
                 outlives_connection: self.outlives_connection,
                 revoke_grace: self.revoke_grace,
                 abort: abort.clone(),

@@ -16,7 +16,7 @@ use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
 use crate::repeats::{Arrival, Repeats};
-use crate::settle::{Letter, ReplyAddress, Settler};
+use crate::settle::{Letter, Settler};
 use crate::telemetry;
 
 /// The stages of one queue.
@@ -29,6 +29,8 @@ pub(crate) struct Pipeline {
     pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
     pub(crate) revoke_grace: Duration,
+    /// Fires when no more attempts shall be started.
+    pub(crate) stopping: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
@@ -72,6 +74,9 @@ impl Pipeline {
 
     /// Takes one delivery through all stages; true if all that follows from it is confirmed.
     async fn work(&self, delivery: Delivery, slot: OwnedSemaphorePermit) -> bool {
+        if !self.has_way_back(&delivery).await {
+            return false;
+        }
         let redeliveries = redeliveries(&delivery);
         let Delivery {
             properties,
@@ -109,6 +114,24 @@ impl Pipeline {
         }
     }
 
+    /// Waits until what follows from a task can be published and acknowledged; false if the message goes back instead,
+    /// being dropped.
+    ///
+    /// A task that is run before would have to be held when it has ended, and is run again if its delivery is lost
+    /// meanwhile.
+    async fn has_way_back(&self, delivery: &Delivery) -> bool {
+        let way = async {
+            // without it, as a rule, nothing is published: and running tasks is what relieves a broker that is full
+            if delivery.properties.reply_to.is_some() {
+                self.settler.broker.publishes().await;
+            }
+            self.settler.keeps_up().await;
+            delivery.acker.answers().await;
+        };
+        let is_open = self.stopping.run_until_cancelled(way).await.is_some();
+        is_open && !delivery.acker.is_stale()
+    }
+
     async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) -> bool {
         let Job {
             message,
@@ -138,23 +161,11 @@ impl Pipeline {
         };
         // the end of a blocking attempt is awaited, as nothing can end it
         let goes_on = self.outlives_connection || spec.blocking;
-        let lost = async {
-            match acker.as_ref().filter(|_| !goes_on) {
-                Some(acker) => acker.lost().await,
-                None => std::future::pending().await,
-            }
-        };
-        // a task whose result cannot be sent now would have to be held, and run again if its delivery were lost meanwhile
-        if ReplyAddress::of(&message.header).is_some() {
-            tokio::select! {
-                () = self.settler.broker.unblocked() => {}
-                () = self.abort.cancelled() => {}
-            }
-        }
+        let delivery = acker.as_ref().filter(|_| !goes_on);
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, lost, slot).await
+            execute(&handler, &context, attempt, &limits, delivery, slot).await
         };
         let facts = Facts {
             header: &message.header,

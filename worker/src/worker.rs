@@ -242,10 +242,12 @@ impl Parts {
                     queue,
                     worker: self.name.clone(),
                     abort: abort.clone(),
+                    late: watch::Sender::new(0),
                 },
                 repeats: Repeats::new(REMEMBERED),
                 outlives_connection: self.outlives_connection,
                 revoke_grace: self.revoke_grace,
+                stopping: stop.clone(),
                 abort: abort.clone(),
             };
             let slots = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);

@@ -163,7 +163,7 @@ impl Broker {
     }
 
     /// Waits while nothing can be published: the broker says that it is short of memory or disk, has not answered for
-    /// half a second, or the connection is lost and not open again. Returns at once before the first message, which opens
+    /// a third of a second, or the connection is lost and not open again. Returns at once before the first message, which opens
     /// a connection.
     ///
     /// # Cancel safety

@@ -110,7 +110,7 @@ impl Acker {
         }
     }
 
-    /// Waits while the connection that brought the delivery has not answered for half a second: what is acknowledged now
+    /// Waits while the connection that brought the delivery has not answered for a third of a second: what is acknowledged now
     /// may not arrive. Returns when it is lost, too.
     ///
     /// # Cancel safety

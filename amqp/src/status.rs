@@ -47,7 +47,7 @@ pub enum PublisherStatus {
         /// What the broker says.
         reason: String,
     },
-    /// Connected, but the broker has not answered for half a second: what is published waits until it does, or the
+    /// Connected, but the broker has not answered for a third of a second: what is published waits until it does, or the
     /// connection is replaced.
     Silent,
     /// Connected.

@@ -162,9 +162,9 @@ impl Broker {
         self.core.pool.status()
     }
 
-    /// Waits while nothing can be published: the broker says that it is short of memory or disk, has not answered for
-    /// a third of a second, or the connection is lost and not open again. Returns at once before the first message, which opens
-    /// a connection.
+    /// Waits while it is not certain that something can be published: the broker says that it is short of memory or disk,
+    /// has not answered just now, though asked, or the connection is lost and not open again. Returns at once before the
+    /// first message, which opens a connection.
     ///
     /// # Cancel safety
     ///

@@ -110,8 +110,8 @@ impl Acker {
         }
     }
 
-    /// Waits while the connection that brought the delivery has not answered for a third of a second: what is acknowledged now
-    /// may not arrive. Returns when it is lost, too.
+    /// Waits while the connection that brought the delivery has not answered for a third of a second: what is acknowledged
+    /// now may not arrive. Returns when it is lost, too.
     ///
     /// # Cancel safety
     ///

@@ -209,13 +209,15 @@ impl Health {
         self.blocked.borrow().clone()
     }
 
-    /// Waits until the connection takes messages and answers, or is lost.
+    /// Waits until the connection takes messages and has answered just now, or is lost.
     pub(crate) async fn usable(&self) {
         let mut blocked = self.blocked.subscribe();
         let usable = async {
             // what is returned is a lock, not to be kept
             drop(blocked.wait_for(Option::is_none).await);
-            self.pulse.answers().await;
+            while !self.pulse.is_fresh() {
+                self.pulse.next_answer().await;
+            }
         };
         self.lost.run_until_cancelled(usable).await;
     }

@@ -47,8 +47,8 @@ pub enum PublisherStatus {
         /// What the broker says.
         reason: String,
     },
-    /// Connected, but the broker has not answered for a third of a second: what is published waits until it does, or the
-    /// connection is replaced.
+    /// Connected, but the broker has not answered for a third of a second: what is published waits until it does, or
+    /// the connection is replaced.
     Silent,
     /// Connected.
     Ready,

@@ -1,6 +1,7 @@
 //! One delivery, the stages in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
@@ -29,6 +30,7 @@ pub(crate) struct Pipeline {
     pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
     pub(crate) revoke_grace: Duration,
+    pub(crate) under_way: UnderWay,
     /// Fires when no more attempts shall be started.
     pub(crate) stopping: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
@@ -74,7 +76,8 @@ impl Pipeline {
 
     /// Takes one delivery through all stages; true if all that follows from it is confirmed.
     async fn work(&self, delivery: Delivery, slot: OwnedSemaphorePermit) -> bool {
-        if !self.has_way_back(&delivery).await {
+        let under_way = self.under_way.enter();
+        if !self.has_way_back(&delivery, under_way.is_alone).await {
             return false;
         }
         let redeliveries = redeliveries(&delivery);
@@ -119,10 +122,11 @@ impl Pipeline {
     ///
     /// A task that is run before would have to be held when it has ended, and is run again if its delivery is lost
     /// meanwhile.
-    async fn has_way_back(&self, delivery: &Delivery) -> bool {
+    async fn has_way_back(&self, delivery: &Delivery, is_alone: bool) -> bool {
         let way = async {
-            // without it, as a rule, nothing is published: and running tasks is what relieves a broker that is full
-            if delivery.properties.reply_to.is_some() {
+            // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full;
+            // and one task alone does not wait for an answer, but is the question
+            if delivery.properties.reply_to.is_some() && !is_alone {
                 self.settler.broker.publishes().await;
             }
             self.settler.keeps_up().await;
@@ -215,6 +219,32 @@ impl Pipeline {
         self.settler
             .settle(disposition, || Letter::of(&message), acker)
             .await
+    }
+}
+
+/// How many messages of a queue are worked on.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(AtomicUsize);
+
+/// A message that is worked on until this is dropped.
+struct OneUnderWay<'a> {
+    all: &'a AtomicUsize,
+    is_alone: bool,
+}
+
+impl UnderWay {
+    fn enter(&self) -> OneUnderWay<'_> {
+        let others = self.0.fetch_add(1, Ordering::Relaxed);
+        OneUnderWay {
+            all: &self.0,
+            is_alone: others == 0,
+        }
+    }
+}
+
+impl Drop for OneUnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::consume::consume;
 use crate::decode::Decoder;
 use crate::error::WorkerError;
 use crate::listen::{self, Listener, Stage};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, UnderWay};
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
 use crate::repeats::{REMEMBERED, Repeats};
@@ -247,6 +247,7 @@ impl Parts {
                 repeats: Repeats::new(REMEMBERED),
                 outlives_connection: self.outlives_connection,
                 revoke_grace: self.revoke_grace,
+                under_way: UnderWay::default(),
                 stopping: stop.clone(),
                 abort: abort.clone(),
             };

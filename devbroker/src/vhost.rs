@@ -42,7 +42,8 @@ pub(crate) struct Vhost {
     pub(crate) exchanges: BTreeMap<Arc<str>, Exchange>,
     pub(crate) queues: HashMap<QueueId, Queue>,
     pub(crate) names: BTreeMap<Arc<str>, QueueId>,
-    pub(crate) channels: HashMap<ChannelKey, Channel>,
+    /// In the order of their connections.
+    pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     /// Who waits for direct replies, by the name of the pseudo-queue.
     pub(crate) replies: HashMap<String, ReplyTo>,
     pub(crate) confirms: ConfirmFaults,
@@ -71,7 +72,7 @@ impl Vhost {
             exchanges,
             queues: HashMap::new(),
             names: BTreeMap::new(),
-            channels: HashMap::new(),
+            channels: BTreeMap::new(),
             replies: HashMap::new(),
             confirms: ConfirmFaults::default(),
             agenda: Agenda::default(),
@@ -280,8 +281,8 @@ impl Vhost {
 
     /// Ends a connection with all that is its own.
     pub(crate) fn close_connection(&mut self, connection: u64) {
-        let keys: Vec<_> = self.channels.keys().copied().collect();
-        for key in keys.into_iter().filter(|key| key.connection == connection) {
+        let channels = self.channels.range(ChannelKey::all_of(connection));
+        for key in channels.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.close_channel(key);
         }
         let own = |queue: &&Queue| queue.owner == Some(connection);
@@ -298,10 +299,7 @@ impl Vhost {
 
     /// Delivers again to a connection that had no room.
     pub(crate) fn resume(&mut self, connection: u64) {
-        let channels = self
-            .channels
-            .iter()
-            .filter(|(key, _)| key.connection == connection);
+        let channels = self.channels.range(ChannelKey::all_of(connection));
         let queues = channels.flat_map(|(_, channel)| channel.consumers.values().copied());
         self.touched.extend(queues.collect::<Vec<_>>());
     }

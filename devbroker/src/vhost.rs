@@ -214,17 +214,20 @@ impl Vhost {
     }
 
     /// Does what became due until now. Virtual time passes from one event to the next, so that what follows from
-    /// an event is due after it, not after the time to which the clock was moved.
-    pub(crate) fn catch_up(&mut self, now: SystemTime, steps: bool) {
+    /// an event is due after it, not after the time to which the clock was moved. True if something was due.
+    pub(crate) fn catch_up(&mut self, now: SystemTime, steps: bool) -> bool {
+        let mut changed = false;
         while let Some((due, id)) = self.agenda.pop_due(now) {
             self.now = if steps { due.max(self.now) } else { now };
             if let Some(queue) = self.queues.get_mut(&id) {
                 queue.scheduled = None;
+                changed = true;
                 self.touch(id);
                 self.settle_down();
             }
         }
         self.now = now.max(self.now);
+        changed
     }
 
     /// Removes a queue with its messages, bindings and consumers.

@@ -10,7 +10,7 @@ use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Pack
 
 /// The crates of the workspace, lowest first. A crate may use those of lower layers, never one of its own.
 const LAYERS: [&[&str]; 5] = [
-    &["coney-macros", "coney-protocol", "xtask"],
+    &["coney-devbroker", "coney-macros", "coney-protocol", "xtask"],
     &["coney-amqp"],
     &["coney-producer", "coney-worker"],
     &["coney"],
@@ -52,6 +52,20 @@ fn only_amqp_names_lapin() {
         .map(|package| package.name.to_string())
         .collect();
     assert_eq!(naming, ["coney-amqp"]);
+}
+
+#[test]
+fn only_the_facade_may_build_on_the_devbroker() {
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let on_it = |dependency: &Dependency| dependency.name == "coney-devbroker";
+        let builds = built_dependencies(package).find(|dependency| on_it(dependency));
+        assert!(
+            builds.is_none_or(|dependency| *package.name == *"coney" && dependency.optional),
+            "{} depends on coney-devbroker: only tests do, and the facade by a feature",
+            package.name
+        );
+    }
 }
 
 #[test]

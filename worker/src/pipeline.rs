@@ -83,19 +83,15 @@ impl Pipeline {
         let cancellation = self.abort.child_token();
         let decoded = match unreadable {
             Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
-            None => self.decoder.decode(
-                properties,
-                payload,
-                redeliveries,
-                cancellation,
-                SystemTime::now(),
-            ),
+            None => self
+                .decoder
+                .decode(properties, payload, redeliveries, cancellation),
         };
         match decoded.map_err(|no_job| *no_job) {
             Ok(job) => self.perform(job, acker, slot).await,
             Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,
             Err(NoJob::Revoked(message)) => {
-                let disposition = revoked(&message.header, SystemTime::now());
+                let disposition = revoked(&message.header, self.now());
                 self.cancelled(&message, "a task that was cancelled is not started");
                 self.settle(disposition, message, Some(acker)).await
             }
@@ -158,7 +154,7 @@ impl Pipeline {
             spec,
             revoked: entered.revoked().is_cancelled(),
             worker: &self.settler.worker,
-            now: SystemTime::now(),
+            now: self.now(),
             chance: rand::random(),
         };
         let disposition = decide(facts, outcome);
@@ -172,6 +168,10 @@ impl Pipeline {
         self.settle(disposition, message, acker).await
     }
 
+    fn now(&self) -> SystemTime {
+        self.settler.broker.clock().now()
+    }
+
     fn cancelled(&self, message: &Message, what: &'static str) {
         let queue = &self.settler.queue;
         telemetry::revoked(queue);
@@ -181,7 +181,7 @@ impl Pipeline {
     async fn refuse(&self, poison: Poison, acker: Acker) -> bool {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
-        let disposition = poisoned(&poison, SystemTime::now());
+        let disposition = poisoned(&poison, self.now());
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await

@@ -235,6 +235,7 @@ impl Parts {
                     limits: self.limits,
                     replies: Arc::clone(&replies),
                     revocations: Arc::clone(revocations),
+                    clock: self.broker.clock().clone(),
                 },
                 settler: Settler {
                     broker: self.broker.clone(),

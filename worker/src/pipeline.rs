@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::activity::Counted;
 use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
@@ -40,7 +41,12 @@ impl Pipeline {
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        delivery: Delivery,
+        slot: OwnedSemaphorePermit,
+        _counted: Counted,
+    ) {
         match self
             .repeats
             .arrive(delivery.properties.message_id.as_deref())

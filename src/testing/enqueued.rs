@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use coney_devbroker::MessageView;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::header::Header;
 use coney_protocol::history::{self, FailedAttempt};
@@ -55,14 +56,9 @@ pub enum Waiting {
 
 impl Enqueued {
     /// Reads a message; `None` if it is no call.
-    pub(super) fn read(
-        queue: &str,
-        waiting: Waiting,
-        properties: &coney_devbroker::Properties,
-        body: Bytes,
-    ) -> Option<Self> {
-        let properties = coney_amqp::read_properties(properties);
-        Self::decode(queue, waiting, properties, body)
+    pub(super) fn read(queue: &str, waiting: Waiting, message: MessageView) -> Option<Self> {
+        let properties = coney_amqp::read_properties(&message.properties);
+        Self::decode(queue, waiting, properties, message.body.into())
     }
 
     fn decode(queue: &str, waiting: Waiting, properties: Properties, body: Bytes) -> Option<Self> {

@@ -69,7 +69,7 @@ pub(super) fn in_queue(broker: &DevBroker, vhost: &str, queue: &str) -> Vec<Enqu
             true => Waiting::Taken,
             false => Waiting::Ready,
         };
-        Enqueued::read(queue, waiting, &message.properties, message.body.into())
+        Enqueued::read(queue, waiting, message)
     });
     read.collect()
 }
@@ -82,10 +82,11 @@ fn on_level(broker: &DevBroker, vhost: &str, queue: &QueueView) -> Vec<Enqueued>
     let messages = broker.messages(vhost, &queue.name).unwrap_or_default();
     let read = messages.into_iter().filter_map(|message| {
         let (below, target) = delay::below_level(&message.routing_key, level)?;
+        let target = target.to_owned();
         let waiting = Waiting::Delayed {
             until: next + below,
         };
-        Enqueued::read(target, waiting, &message.properties, message.body.into())
+        Enqueued::read(&target, waiting, message)
     });
     read.collect()
 }

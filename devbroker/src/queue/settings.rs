@@ -27,8 +27,8 @@ const WITHOUT_EFFECT: [&str; 14] = [
     "x-dead-letter-strategy",
 ];
 
-/// The largest number that RabbitMQ takes for a time, in milliseconds.
-const LONGEST: i64 = u32::MAX as i64;
+/// The longest time that RabbitMQ takes, in milliseconds: ten years.
+const LONGEST: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 /// What to do with a message that does not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -150,18 +150,19 @@ impl TestApp {
     pub async fn drain(&self) -> Result<Drained, TestError> {
         let mut running = self.0.crew.lock().await;
         if let Some(crew) = &mut *running {
-            return self.drain_with(crew).await;
+            let from = crew.activity().borrow().taken;
+            return self.drain_with(crew, from).await;
         }
         let crew = self.crew().await?;
-        let drained = self.drain_with(&crew).await?;
+        let drained = self.drain_with(&crew, 0).await?;
         crew.stop().await?;
         Ok(drained)
     }
 
-    async fn drain_with(&self, crew: &Crew) -> Result<Drained, TestError> {
-        let mut activity = crew.activity();
-        let (from, start) = (activity.borrow().taken, self.now());
-        self.course().run_out(&mut activity).await?;
+    /// Runs all with this worker; `from` is where attempts are counted from.
+    async fn drain_with(&self, crew: &Crew, from: u64) -> Result<Drained, TestError> {
+        let (mut activity, start) = (crew.activity(), self.now());
+        self.course().run_out(&mut activity, from).await?;
         let passed = self.now().duration_since(start);
         let attempts = activity.borrow().taken - from;
         Ok(Drained {

@@ -1,7 +1,7 @@
 //! What a test wants of its app.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use coney_amqp::Broker;
 use coney_devbroker::{Clock, DevBroker};
@@ -113,6 +113,7 @@ impl TestAppBuilder {
     /// loopback is free.
     pub async fn start(self) -> Result<TestApp, TestError> {
         let clock = Clock::stopped();
+        clock.advance_to(next_second(clock.now()));
         let devbroker = DevBroker::builder()
             .clock(clock)
             .start()
@@ -131,6 +132,12 @@ impl TestAppBuilder {
         }
         Ok(TestApp::new(devbroker, client, setup, self.limits))
     }
+}
+
+/// The next whole second: times travel to the microsecond, and people compare them to what they have sent.
+fn next_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs() + 1)
 }
 
 /// Connects to the broker in this process, by its clock.

@@ -32,12 +32,13 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs everything, and lets time pass to whatever is due next until nothing waits any more.
+    /// Runs everything, and lets time pass to whatever is due next until nothing waits any more; `from` is where attempts
+    /// are counted from.
     pub(super) async fn run_out(
         &self,
         activity: &mut watch::Receiver<Activity>,
+        from: u64,
     ) -> Result<(), TestError> {
-        let from = activity.borrow().taken;
         loop {
             self.rest(activity, from).await?;
             let Some(due) = self.next_due() else {
@@ -47,7 +48,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Waits until the worker has run all that is in its queues; `from` is where attempts are counted from.
+    /// Waits until the worker has run all that is in its queues.
     pub(super) async fn rest(
         &self,
         activity: &mut watch::Receiver<Activity>,

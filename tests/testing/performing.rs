@@ -38,9 +38,8 @@ async fn a_retry_says_when_and_why() {
     };
     assert!((hours(10)..hours(12)).contains(after), "{after:?}");
     assert_eq!(error, "MailError: the mail server is away");
-    assert_eq!(
-        performed.to_string().split(':').next(),
-        Some("is repeated in 10h 9m 15s"),
+    assert!(
+        performed.to_string().starts_with("is repeated in 1"),
         "{performed}"
     );
 }

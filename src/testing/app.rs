@@ -283,12 +283,11 @@ impl TestApp {
     /// What is in the queue of this name; nothing if there is no such queue.
     #[must_use]
     pub fn queue_named(&self, name: &str) -> QueueContent {
-        let snapshot = self.0.broker.snapshot();
-        let mut queues = view::queues(&snapshot, MAIN).iter();
-        let queue = queues.find(|queue| queue.name == name);
+        let queues = self.0.broker.depths(MAIN);
+        let depth = queues.iter().find(|depth| *depth.queue == *name);
         QueueContent {
-            ready: queue.map_or(0, |queue| queue.ready),
-            unacked: queue.map_or(0, |queue| queue.unacked),
+            ready: depth.map_or(0, |depth| depth.ready),
+            unacked: depth.map_or(0, |depth| depth.unacked),
             calls: view::in_queue(&self.0.broker, MAIN, name),
         }
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use coney_devbroker::DevBroker;
+use coney_devbroker::{Depth, DevBroker};
 use coney_worker::Activity;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -76,7 +76,7 @@ impl<'a> Course<'a> {
     /// What is acknowledged early runs without being in a queue, and may put something into one: so it looks at queues
     /// and worker in turn.
     fn is_over(&self, activity: &watch::Receiver<Activity>) -> bool {
-        let is_quiet = || view::is_quiet(&self.broker.snapshot(), self.vhost);
+        let is_quiet = || view::is_quiet(&self.broker.depths(self.vhost));
         if !is_quiet() {
             return false;
         }
@@ -85,8 +85,8 @@ impl<'a> Course<'a> {
     }
 
     async fn quiet(&self) {
-        let is_quiet = |snapshot: &_| view::is_quiet(snapshot, self.vhost).then_some(());
-        self.broker.until(is_quiet).await;
+        let is_quiet = |queues: &[Depth]| view::is_quiet(queues).then_some(());
+        self.broker.until_depths(self.vhost, is_quiet).await;
     }
 
     fn check(&self, attempts: u64) -> Result<(), TestError> {
@@ -101,7 +101,7 @@ impl<'a> Course<'a> {
 
     /// When the next delayed message moves on.
     pub(super) fn next_due(&self) -> Option<SystemTime> {
-        view::next_due(&self.broker.snapshot(), self.vhost)
+        view::next_due(&self.broker.depths(self.vhost))
     }
 
     /// Sets the clock to this time, and waits until the broker has moved what was due.
@@ -109,11 +109,12 @@ impl<'a> Course<'a> {
         let clock = self.broker.clock();
         clock.advance_to(time);
         let now = clock.now();
-        let has_moved = |snapshot: &_| {
-            let next = view::next_due(snapshot, self.vhost);
+        let has_moved = |queues: &[Depth]| {
+            let next = view::next_due(queues);
             next.is_none_or(|next| next > now).then_some(())
         };
-        self.patiently(self.broker.until(has_moved)).await
+        self.patiently(self.broker.until_depths(self.vhost, has_moved))
+            .await
     }
 
     async fn patiently<T>(&self, future: impl Future<Output = T>) -> Result<T, TestError> {

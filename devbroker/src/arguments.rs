@@ -5,6 +5,7 @@ use std::fmt::Display;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use crate::error::{Objection, Outcome};
+use crate::queue::Kind;
 use crate::table::{integer, text};
 
 /// Objects unless a property has the value that it has.
@@ -45,10 +46,8 @@ pub(crate) fn same_arguments(
         };
         if !same {
             return Err(Objection::precondition(format_args!(
-                "inequivalent arg '{}' for {thing}: received {} but current is {}",
-                name.as_str(),
-                described(new),
-                described(old)
+                "inequivalent arg '{name}' for {thing}: {}",
+                difference(new, old)
             )));
         }
     }
@@ -65,19 +64,37 @@ fn alike(one: &AMQPValue, other: &AMQPValue) -> bool {
     }
 }
 
-fn described(value: Option<&AMQPValue>) -> String {
-    let Some(value) = value else {
-        return "none".to_owned();
+/// How two values differ, in RabbitMQ's words.
+fn difference(received: Option<&AMQPValue>, current: Option<&AMQPValue>) -> String {
+    let described = |value: Option<&AMQPValue>| match value {
+        None => "none".to_owned(),
+        Some(value) => format!(
+            "the value '{}' of type '{}'",
+            shown(value),
+            kind_name(value)
+        ),
     };
-    let shown = match (integer(value), text(value)) {
-        (Some(number), _) => number.to_string(),
-        (_, Some(text)) => text,
-        _ => match value {
-            AMQPValue::Boolean(flag) => flag.to_string(),
-            other => format!("{other:?}"),
-        },
-    };
-    format!("the value '{shown}' of type '{}'", kind_name(value))
+    match (received, current) {
+        (Some(received), Some(current)) if kind_name(received) == kind_name(current) => format!(
+            "received '{}' but current is '{}'",
+            shown(received),
+            shown(current)
+        ),
+        _ => format!(
+            "received {} but current is {}",
+            described(received),
+            described(current)
+        ),
+    }
+}
+
+fn shown(value: &AMQPValue) -> String {
+    match (integer(value), text(value), value) {
+        (Some(number), ..) => number.to_string(),
+        (_, Some(text), _) => text,
+        (.., AMQPValue::Boolean(flag)) => flag.to_string(),
+        (.., other) => format!("{other:?}"),
+    }
 }
 
 /// The type of a value, as RabbitMQ calls it.
@@ -103,7 +120,18 @@ pub(crate) fn kind_name(value: &AMQPValue) -> &'static str {
     }
 }
 
-/// A text as RabbitMQ prints it inside of terms.
-pub(crate) fn printed(text: &str) -> String {
-    format!("<<\"{text}\">>")
+/// The objection to an argument that another kind of queue has.
+pub(crate) fn wrong_kind(name: &str, queue: &str, kind: Kind) -> Objection {
+    Objection::precondition(format_args!(
+        "invalid arg '{name}' for {queue} of queue type rabbit_{}_queue",
+        kind.name()
+    ))
+}
+
+/// The objection to an argument that must be a whole number.
+pub(crate) fn not_an_integer(name: &str, thing: &str, value: &AMQPValue) -> Objection {
+    Objection::precondition(format_args!(
+        "invalid arg '{name}' for {thing}: \"expected integer, got {}\"",
+        kind_name(value)
+    ))
 }

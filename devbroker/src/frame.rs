@@ -69,24 +69,29 @@ pub(crate) async fn read(input: &mut (impl AsyncRead + Unpin), limit: usize) -> 
     let mut payload = vec![0; size + 1];
     input.read_exact(&mut payload).await?;
     if payload.pop() != Some(END) {
-        return bad("a frame has no end".to_owned());
+        return bad(format!(
+            "type {}, all octets = <<>>: invalid_frame_end_marker",
+            start[0]
+        ));
     }
     let kind = match start[0] {
         METHOD if is_too_deep(&payload) => bad_method("tables are nested too deep"),
         METHOD => match parse_class(&*payload) {
             Ok(([], method)) => FrameKind::Method(Box::new(method)),
-            _ => bad_method("a method cannot be read"),
+            _ => bad_method("cannot decode a method"),
         },
         HEADER => header(&payload),
         BODY => FrameKind::Body(payload),
         HEARTBEAT => FrameKind::Heartbeat,
-        other => FrameKind::Bad(Objection::frame(format_args!("type {other} is no frame"))),
+        other => FrameKind::Bad(Objection::frame(format_args!(
+            "type {other}, all octets = <<>>: unknown_frame"
+        ))),
     };
     Ok(Frame { channel, kind })
 }
 
 fn bad_method(text: &str) -> FrameKind {
-    FrameKind::Bad(Objection::syntax(text))
+    FrameKind::Bad(Objection::frame(text))
 }
 
 fn header(payload: &[u8]) -> FrameKind {

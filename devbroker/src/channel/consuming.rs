@@ -9,6 +9,7 @@ use super::names::made_up;
 use super::publishing::REPLY_TO;
 use super::{ChannelKey, ReplyTo, Unacked};
 use crate::access::Right;
+use crate::arguments::{not_an_integer, wrong_kind};
 use crate::error::{Objection, Outcome};
 use crate::frame::Out;
 use crate::queue::{Consumer, Offset, Queue, QueueId};
@@ -85,7 +86,7 @@ impl Vhost {
             channel: key,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
-            priority: priority(&consume.arguments)?,
+            priority: 0,
             prefetch: if consume.no_ack { 0 } else { channel.prefetch },
             in_flight: 0,
             arguments: consume.arguments.clone(),
@@ -94,15 +95,16 @@ impl Vhost {
         if let Some(queue) = self.queues.get(&id) {
             let thing = self.queue_called(&queue.name);
             check_known(&consume.arguments, queue, &thing)?;
+            consumer.priority = priority(&consume.arguments, &thing)?;
             check_exclusive(queue, &mut consumer, &thing)?;
+            if let Some(log) = &queue.log {
+                check_reader(&consumer, &thing)?;
+                consumer.offset = log.start(Offset::read(&consume.arguments, self.now)?);
+            }
             if !queue.is_classic() && channel.limit > 0 {
                 return Err(Objection::not_implemented(format_args!(
                     "{thing} does not support global qos"
                 )));
-            }
-            if let Some(log) = &queue.log {
-                check_reader(&consumer, &thing)?;
-                consumer.offset = log.start(Offset::read(&consume.arguments, self.now)?);
             }
         }
         Ok(consumer)
@@ -227,26 +229,22 @@ impl Vhost {
     }
 }
 
-fn priority(arguments: &FieldTable) -> Outcome<i64> {
-    let Some(value) = arguments.inner().get("x-priority") else {
-        return Ok(0);
-    };
-    integer(value).ok_or_else(|| {
-        let kind = crate::arguments::kind_name(value);
-        Objection::precondition(format_args!(
-            "invalid arg 'x-priority' for consumer: {{unacceptable_type,{kind}}}"
-        ))
+fn priority(arguments: &FieldTable, thing: &str) -> Outcome<i64> {
+    let value = arguments.inner().get("x-priority");
+    value.map_or(Ok(0), |value| {
+        integer(value).ok_or_else(|| not_an_integer("x-priority", thing, value))
     })
 }
 
 fn check_known(arguments: &FieldTable, queue: &Queue, thing: &str) -> Outcome<()> {
     for name in arguments.inner().keys() {
-        let known = match name.as_str() {
-            "x-priority" => true,
-            "x-stream-offset" => queue.log.is_some(),
-            name => !name.starts_with("x-") || WITHOUT_EFFECT.contains(&name),
-        };
-        if !known {
+        let name = name.as_str();
+        let of_stream = name == "x-stream-offset";
+        if of_stream && queue.log.is_none() {
+            return Err(wrong_kind(name, thing, queue.settings.kind));
+        }
+        let known = of_stream || name == "x-priority" || WITHOUT_EFFECT.contains(&name);
+        if name.starts_with("x-") && !known {
             return Err(Objection::not_implemented(format_args!(
                 "argument '{name}' of a consumer of {thing} is not known to coney-devbroker: leave it out or use RabbitMQ"
             )));

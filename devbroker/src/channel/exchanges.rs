@@ -6,10 +6,10 @@ use amq_protocol::types::FieldTable;
 use super::ChannelKey;
 use super::names::{check_not_default, check_not_reserved};
 use crate::access::Right;
-use crate::arguments::{same_arguments, same_property};
+use crate::arguments::{kind_name, same_arguments, same_property};
 use crate::error::{Objection, Outcome};
 use crate::exchange::{Binding, Destination, Exchange, Kind};
-use crate::table::text;
+use crate::table::{integer, text};
 use crate::vhost::Vhost;
 
 impl Vhost {
@@ -36,7 +36,7 @@ impl Vhost {
         let name = declare.exchange.as_str();
         let Some(kind) = Kind::of(declare.kind.as_str()) else {
             return Err(Objection::command_invalid(format_args!(
-                "unknown exchange type '{}'",
+                "invalid exchange type '{}'",
                 declare.kind
             )));
         };
@@ -96,7 +96,8 @@ impl Vhost {
         };
         let Some(alternate) = text(value) else {
             return Err(Objection::precondition(format_args!(
-                "invalid arg 'alternate-exchange' for {}: it must be a name",
+                "invalid type '{}' for arg 'alternate-exchange' in {}",
+                kind_name(value),
                 self.exchange_called(name)
             )));
         };
@@ -112,7 +113,12 @@ impl Vhost {
     ) -> Outcome<()> {
         let name = delete.exchange.as_str();
         check_not_default(name)?;
-        check_not_reserved("exchange", name)?;
+        if name.starts_with("amq.") {
+            return Err(Objection::access_refused(format_args!(
+                "deletion of system {} not allowed",
+                self.exchange_called(name)
+            )));
+        }
         self.check_exchange(key, Right::Configure, name)?;
         let used = self.exchanges.get(name).is_some_and(Exchange::is_used);
         if delete.if_unused && used {
@@ -131,7 +137,8 @@ impl Vhost {
 
     pub(super) fn bind_exchange(&mut self, key: ChannelKey, bind: exchange::Bind) -> Outcome<()> {
         let (source, destination) = (bind.source.as_str(), bind.destination.as_str());
-        let to = self.exchange_destination(key, source, destination)?;
+        self.check_ends(key, source, destination)?;
+        let to = Destination::Exchange(self.exchange(destination)?.name.clone());
         self.bind(source, to, bind.routing_key.as_str(), bind.arguments)?;
         if !bind.nowait {
             let ok = exchange::AMQPMethod::BindOk(exchange::BindOk {});
@@ -146,8 +153,9 @@ impl Vhost {
         unbind: exchange::Unbind,
     ) -> Outcome<()> {
         let (source, destination) = (unbind.source.as_str(), unbind.destination.as_str());
-        let to = self.exchange_destination(key, source, destination)?;
-        self.unbind(source, to, unbind.routing_key.as_str(), unbind.arguments)?;
+        self.check_ends(key, source, destination)?;
+        let to = Destination::Exchange(destination.into());
+        self.unbind(source, to, unbind.routing_key.as_str(), unbind.arguments);
         if !unbind.nowait {
             let ok = exchange::AMQPMethod::UnbindOk(exchange::UnbindOk {});
             self.answer(key, AMQPClass::Exchange(ok));
@@ -155,24 +163,20 @@ impl Vhost {
         Ok(())
     }
 
-    fn exchange_destination(
-        &self,
-        key: ChannelKey,
-        source: &str,
-        destination: &str,
-    ) -> Outcome<Destination> {
+    /// Objects unless two exchanges may be bound.
+    fn check_ends(&self, key: ChannelKey, source: &str, destination: &str) -> Outcome<()> {
         check_not_default(destination)?;
         check_not_default(source)?;
         self.check_exchange(key, Right::Write, destination)?;
-        self.check_exchange(key, Right::Read, source)?;
-        let destination = self.exchange(destination)?.name.clone();
-        Ok(Destination::Exchange(destination))
+        self.check_exchange(key, Right::Read, source)
     }
 
     pub(super) fn bind_queue(&mut self, key: ChannelKey, bind: queue::Bind) -> Outcome<()> {
-        let (to, routing_key) =
-            self.queue_destination(key, &bind.queue, &bind.exchange, &bind.routing_key)?;
-        self.bind(bind.exchange.as_str(), to, &routing_key, bind.arguments)?;
+        let source = bind.exchange.as_str();
+        let (name, routing_key) =
+            self.queue_end(key, source, bind.queue.as_str(), bind.routing_key.as_str())?;
+        let id = self.usable_queue(&name, key.connection)?;
+        self.bind(source, Destination::Queue(id), &routing_key, bind.arguments)?;
         if !bind.nowait {
             let ok = queue::AMQPMethod::BindOk(queue::BindOk {});
             self.answer(key, AMQPClass::Queue(ok));
@@ -181,32 +185,42 @@ impl Vhost {
     }
 
     pub(super) fn unbind_queue(&mut self, key: ChannelKey, unbind: queue::Unbind) -> Outcome<()> {
-        let (to, routing_key) =
-            self.queue_destination(key, &unbind.queue, &unbind.exchange, &unbind.routing_key)?;
-        self.unbind(unbind.exchange.as_str(), to, &routing_key, unbind.arguments)?;
+        let source = unbind.exchange.as_str();
+        let routing_key = unbind.routing_key.as_str();
+        let (name, routing_key) =
+            self.queue_end(key, source, unbind.queue.as_str(), routing_key)?;
+        if self.names.contains_key(&*name) {
+            let id = self.usable_queue(&name, key.connection)?;
+            self.unbind(
+                source,
+                Destination::Queue(id),
+                &routing_key,
+                unbind.arguments,
+            );
+        }
         let ok = queue::AMQPMethod::UnbindOk(queue::UnbindOk {});
         self.answer(key, AMQPClass::Queue(ok));
         Ok(())
     }
 
-    /// Where a binding of a queue leads, and by which key: without queue and key, both are the last declared queue.
-    fn queue_destination(
+    /// The queue and the key of a binding that the client may make or remove: without queue and key, both are the
+    /// last declared queue.
+    fn queue_end(
         &self,
         key: ChannelKey,
-        queue: &amq_protocol::types::ShortString,
-        exchange: &amq_protocol::types::ShortString,
-        routing_key: &amq_protocol::types::ShortString,
-    ) -> Outcome<(Destination, String)> {
-        let name = self.channel(key)?.named_queue(queue.as_str())?;
-        let routing_key = match (queue.as_str(), routing_key.as_str()) {
+        exchange: &str,
+        queue: &str,
+        routing_key: &str,
+    ) -> Outcome<(String, String)> {
+        let name = self.channel(key)?.named_queue(queue)?;
+        let routing_key = match (queue, routing_key) {
             ("", "") => name.clone(),
             (_, routing_key) => routing_key.to_owned(),
         };
-        check_not_default(exchange.as_str())?;
+        check_not_default(exchange)?;
         self.check_queue(key, Right::Write, &name)?;
-        self.check_exchange(key, Right::Read, exchange.as_str())?;
-        let id = self.usable_queue(&name, key.connection)?;
-        Ok((Destination::Queue(id), routing_key))
+        self.check_exchange(key, Right::Read, exchange)?;
+        Ok((name, routing_key))
     }
 
     fn bind(
@@ -216,7 +230,9 @@ impl Vhost {
         routing_key: &str,
         arguments: FieldTable,
     ) -> Outcome<()> {
-        self.exchange(source)?;
+        if self.exchange(source)?.kind == Kind::Headers {
+            check_match(&arguments)?;
+        }
         if let Some(exchange) = self.exchanges.get_mut(source) {
             exchange.bind(Binding {
                 destination,
@@ -227,15 +243,14 @@ impl Vhost {
         Ok(())
     }
 
-    /// Removes a binding; one that is not there is no mistake.
+    /// Removes a binding; that there is none is no mistake.
     fn unbind(
         &mut self,
         source: &str,
         destination: Destination,
         routing_key: &str,
         arguments: FieldTable,
-    ) -> Outcome<()> {
-        self.exchange(source)?;
+    ) {
         let binding = Binding {
             destination,
             routing_key: routing_key.to_owned(),
@@ -248,6 +263,24 @@ impl Vhost {
         if unused {
             self.remove_exchange(source);
         }
-        Ok(())
     }
+}
+
+/// Objects to a way of matching headers that there is not.
+fn check_match(arguments: &FieldTable) -> Outcome<()> {
+    let Some(value) = arguments.inner().get("x-match") else {
+        return Ok(());
+    };
+    let problem = match text(value).as_deref() {
+        Some("all" | "any" | "all-with-x" | "any-with-x") => return Ok(()),
+        Some(other) => format!(
+            "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
+        ),
+        None => format!(
+            "Invalid x-match field type {} (value {}); expected longstr",
+            kind_name(value),
+            integer(value).map_or_else(|| "?".to_owned(), |number| number.to_string())
+        ),
+    };
+    Err(Objection::precondition(problem))
 }

@@ -257,7 +257,6 @@ fn expiration(properties: &Properties) -> Outcome<Option<Duration>> {
         .find(|c: char| !c.is_ascii_digit());
     let wrong = match (text.parse::<i64>(), digits) {
         (Ok(millis), _) if millis < 0 => format!("{{value_negative,{millis}}}"),
-        (Ok(millis), _) if millis > u32::MAX.into() => format!("{{value_too_large,{millis}}}"),
         (Ok(millis), _) => return Ok(Some(Duration::from_millis(millis.unsigned_abs()))),
         (Err(_), Some(at)) if at > 0 => format!("{{leftover_string,\"{}\"}}", &text[at..]),
         (Err(_), _) => "no_integer".to_owned(),

@@ -36,11 +36,10 @@ impl Vhost {
     }
 
     fn find_queue(&self, key: ChannelKey, name: &str) -> Outcome<(String, usize, usize)> {
-        let name = self.channel(key)?.named_queue(name)?;
-        if self.replies.contains_key(&name) {
-            return Ok((name, 0, 1));
+        if self.replies.contains_key(name) {
+            return Ok((name.to_owned(), 0, 1));
         }
-        let id = self.usable_queue(&name, key.connection)?;
+        let id = self.usable_queue(name, key.connection)?;
         Ok(self.counts(id))
     }
 
@@ -139,8 +138,7 @@ impl Vhost {
             return Ok(0);
         };
         let thing = self.queue_called(&queue.name);
-        let (quorum, stream) = (queue.is_quorum(), queue.log.is_some());
-        if (delete.if_unused || delete.if_empty) && (quorum || stream) {
+        if (delete.if_unused || delete.if_empty) && queue.is_quorum() {
             // RabbitMQ 3.10 cannot do it either
             let condition = if delete.if_unused {
                 "if-unused"
@@ -148,17 +146,14 @@ impl Vhost {
                 "if-empty"
             };
             return Err(Objection::not_implemented(format_args!(
-                "cannot delete {thing}. queue.delete operations with {condition} flag set are not supported by {} queues",
-                queue.settings.kind.name()
+                "cannot delete {thing}. queue.delete operations with {condition} flag set are not supported by quorum queues"
             )));
         }
         if delete.if_unused && !queue.consumers.is_empty() {
             return Err(Objection::precondition(format_args!("{thing} in use")));
         }
         if delete.if_empty && !(queue.ready.is_empty() && queue.unacked.is_empty()) {
-            return Err(Objection::precondition(format_args!(
-                "{thing} is not empty"
-            )));
+            return Err(Objection::precondition(format_args!("{thing} not empty")));
         }
         Ok(queue.count())
     }
@@ -194,13 +189,13 @@ fn check_properties(kind: Kind, declare: &queue::Declare, thing: &str) -> Outcom
         return Ok(());
     }
     let wrong = match declare {
-        queue::Declare { durable: false, .. } => "non-durable",
         queue::Declare {
             auto_delete: true, ..
         } => "auto-delete",
         queue::Declare {
             exclusive: true, ..
         } => "exclusive-owner",
+        queue::Declare { durable: false, .. } => "non-durable",
         _ => return Ok(()),
     };
     let text = format!("invalid property '{wrong}' for {thing}");

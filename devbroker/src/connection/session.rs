@@ -161,8 +161,8 @@ impl Session {
             }
             other => {
                 let (class, method) = ids(&other);
-                let text = "unimplemented method";
-                Err((Objection::command_invalid(text), class, method))
+                let text = "unexpected method in connection state running";
+                Err((Objection::channel_error(text), class, method))
             }
         }
     }
@@ -322,7 +322,7 @@ impl Session {
                     incoming.body.extend_from_slice(&part);
                 }
                 if incoming.body.len() > *size {
-                    let text = "more content than its header announced";
+                    let text = "expected content body, got non content body frame instead";
                     return Err((Objection::unexpected_frame(text), BASIC, PUBLISH));
                 }
             }

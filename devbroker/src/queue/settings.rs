@@ -5,30 +5,18 @@ use std::time::Duration;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Kind;
-use crate::arguments::{kind_name, printed};
+use crate::arguments::{kind_name, not_an_integer, wrong_kind};
 use crate::error::{Objection, Outcome};
 use crate::table::{integer, text};
 
-/// Arguments that are accepted, and checked for equality, but change nothing in one process without a disk.
-const WITHOUT_EFFECT: [&str; 14] = [
+/// Arguments that RabbitMQ accepts for every queue, and that change nothing in one process without a disk.
+const WITHOUT_EFFECT: [&str; 5] = [
     "x-cancel-on-ha-failover",
     "x-consumer-timeout",
-    "x-initial-cluster-size",
-    "x-max-in-memory-bytes",
-    "x-max-in-memory-length",
-    "x-queue-leader-locator",
-    "x-queue-master-locator",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-quorum-initial-group-size",
     "x-quorum-target-group-size",
     "x-stream-filter-size-bytes",
     "x-unclean-leader-election",
-    "x-dead-letter-strategy",
 ];
-
-/// The longest time that RabbitMQ takes, in milliseconds: ten years.
-const LONGEST: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 /// What to do with a message that does not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,8 +74,8 @@ impl Settings {
             match name {
                 "x-message-ttl" => settings.message_ttl = Some(reader.time(name, value, 0)?),
                 "x-expires" => settings.expires = Some(reader.time(name, value, 1)?),
-                "x-dead-letter-exchange" => dlx = Some(reader.text(name, value)?),
-                "x-dead-letter-routing-key" => key = Some(reader.text(name, value)?),
+                "x-dead-letter-exchange" => dlx = Some(reader.name(name, value)?),
+                "x-dead-letter-routing-key" => key = Some(reader.name(name, value)?),
                 "x-max-length" => settings.max_length = Some(number()?),
                 "x-max-length-bytes" => settings.max_bytes = Some(number()?),
                 "x-overflow" => settings.overflow = reader.overflow(name, value, kind)?,
@@ -96,15 +84,11 @@ impl Settings {
                 "x-delivery-limit" => {
                     settings.delivery_limit = Some(number()?.try_into().unwrap_or(u32::MAX));
                 }
-                "x-dead-letter-strategy" => {
-                    at_least_once = match &*reader.text(name, value)? {
-                        "at-least-once" => true,
-                        "at-most-once" => false,
-                        _ => return Err(reader.invalid(name, "invalid dead letter strategy")),
-                    };
-                }
+                "x-dead-letter-strategy" => at_least_once = reader.strategy(name, value)?,
                 "x-max-age" => settings.max_age = Some(reader.age(name, value)?),
                 "x-stream-max-segment-size-bytes" => settings.segment_bytes = Some(number()?),
+                "x-queue-mode" => reader.one_of(name, value, "mode", &["default", "lazy"])?,
+                "x-queue-version" => reader.version(name, value)?,
                 _ => {}
             }
         }
@@ -136,24 +120,35 @@ impl Reader<'_> {
             "classic" => Ok(Kind::Classic),
             "quorum" => Ok(Kind::Quorum),
             "stream" => Ok(Kind::Stream),
-            _ => Err(self.invalid("x-queue-type", "unsupported queue type")),
+            other => {
+                let text = format!("\"unsupported queue type '{other}'\"");
+                Err(self.invalid("x-queue-type", text))
+            }
         }
     }
 
     /// Refuses what this kind of queue cannot do, and what this broker does not know.
     fn check_belongs(&self, kind: Kind, name: &str) -> Outcome<()> {
+        use Kind::{Classic, Quorum, Stream};
         let kinds: &[Kind] = match name {
             "x-queue-type" | "x-max-length-bytes" => return Ok(()),
-            "x-max-priority" => &[Kind::Classic],
-            "x-delivery-limit" => &[Kind::Classic, Kind::Quorum],
             "x-message-ttl"
             | "x-expires"
             | "x-dead-letter-exchange"
             | "x-dead-letter-routing-key"
             | "x-max-length"
             | "x-overflow"
-            | "x-single-active-consumer" => &[Kind::Classic, Kind::Quorum],
-            "x-max-age" | "x-stream-max-segment-size-bytes" => &[Kind::Stream],
+            | "x-single-active-consumer" => &[Classic, Quorum],
+            "x-max-priority" | "x-queue-mode" | "x-queue-version" | "x-queue-master-locator" => {
+                &[Classic]
+            }
+            "x-delivery-limit"
+            | "x-dead-letter-strategy"
+            | "x-max-in-memory-bytes"
+            | "x-max-in-memory-length"
+            | "x-quorum-initial-group-size" => &[Quorum],
+            "x-queue-leader-locator" => &[Quorum, Stream],
+            "x-max-age" | "x-stream-max-segment-size-bytes" | "x-initial-cluster-size" => &[Stream],
             name if WITHOUT_EFFECT.contains(&name) => return Ok(()),
             // what does not begin with x- means nothing to RabbitMQ either
             name if !name.starts_with("x-") => return Ok(()),
@@ -167,11 +162,7 @@ impl Reader<'_> {
         if kinds.contains(&kind) {
             return Ok(());
         }
-        Err(Objection::precondition(format_args!(
-            "invalid arg '{name}' for {} of queue type rabbit_{}_queue",
-            self.queue,
-            kind.name()
-        )))
+        Err(wrong_kind(name, self.queue, kind))
     }
 
     fn invalid(&self, name: &str, why: impl std::fmt::Display) -> Objection {
@@ -192,8 +183,45 @@ impl Reader<'_> {
         text(value).ok_or_else(|| self.unacceptable(name, value))
     }
 
+    /// The name of an exchange, or a routing key.
+    fn name(&self, name: &str, value: &AMQPValue) -> Outcome<String> {
+        text(value).ok_or_else(|| {
+            Objection::precondition(format_args!(
+                "invalid type '{}' for arg '{name}' in {}",
+                kind_name(value),
+                self.queue
+            ))
+        })
+    }
+
     fn integer(&self, name: &str, value: &AMQPValue) -> Outcome<i64> {
-        integer(value).ok_or_else(|| self.unacceptable(name, value))
+        integer(value).ok_or_else(|| not_an_integer(name, self.queue, value))
+    }
+
+    fn one_of(&self, name: &str, value: &AMQPValue, what: &str, known: &[&str]) -> Outcome<()> {
+        let text = self.text(name, value)?;
+        if known.contains(&&*text) {
+            return Ok(());
+        }
+        Err(self.invalid(name, format_args!("\"unsupported queue {what} '{text}'\"")))
+    }
+
+    fn version(&self, name: &str, value: &AMQPValue) -> Outcome<()> {
+        match self.integer(name, value)? {
+            1 | 2 => Ok(()),
+            other => Err(self.invalid(
+                name,
+                format_args!("\"unsupported queue version '{other}'\""),
+            )),
+        }
+    }
+
+    fn strategy(&self, name: &str, value: &AMQPValue) -> Outcome<bool> {
+        match &*self.text(name, value)? {
+            "at-least-once" => Ok(true),
+            "at-most-once" => Ok(false),
+            _ => Err(self.invalid(name, "invalid_dlx_strategy")),
+        }
     }
 
     fn flag(&self, name: &str, value: &AMQPValue) -> Outcome<bool> {
@@ -212,9 +240,6 @@ impl Reader<'_> {
 
     fn time(&self, name: &str, value: &AMQPValue, least: i64) -> Outcome<Duration> {
         let millis = self.integer(name, value)?;
-        if millis > LONGEST {
-            return Err(self.invalid(name, format_args!("{{value_too_large,{millis}}}")));
-        }
         if millis == 0 && least > 0 {
             return Err(self.invalid(name, "{value_zero,0}"));
         }
@@ -236,10 +261,7 @@ impl Reader<'_> {
             "drop-head" => Ok(Overflow::DropHead),
             "reject-publish" => Ok(Overflow::Reject),
             "reject-publish-dlx" if kind == Kind::Classic => Ok(Overflow::RejectAndDeadLetter),
-            other => Err(self.invalid(
-                name,
-                format_args!("{{unacceptable_value,{}}}", printed(other)),
-            )),
+            _ => Err(self.invalid(name, "invalid_overflow")),
         }
     }
 

@@ -8,6 +8,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::Settings;
 use super::settings::age_of;
+use crate::arguments::kind_name;
 use crate::content::Content;
 use crate::error::{Objection, Outcome};
 use crate::table::{integer, text};
@@ -49,7 +50,8 @@ impl Offset {
                 ))
             }
             _ => Err(Objection::precondition(format_args!(
-                "x-stream-offset must be first, last, next, an offset, a timestamp or an interval such as 1h, not {value:?}"
+                "x-stream-offset must be first, last, next, an offset, a timestamp or an interval such as 1h, not a value of type {}",
+                kind_name(value)
             ))),
         }
     }

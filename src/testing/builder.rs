@@ -17,6 +17,9 @@ use super::error::TestError;
 /// keeps buffers for 64 frames.
 const FRAME: u32 = 16 * 1024;
 
+/// How long a connection or a confirm may take.
+const SLOWEST: Duration = Duration::from_secs(120);
+
 /// How long nothing may move unless the test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -148,6 +151,9 @@ pub(super) async fn connect(devbroker: &DevBroker, url: &str) -> Result<Broker, 
         .frame_max(FRAME)
         // neither silence nor neglect is to be expected within one process
         .heartbeat(Duration::ZERO)
+        // what is slow here is the machine, with many tests at once
+        .connect_timeout(SLOWEST)
+        .publish_timeout(SLOWEST)
         .watch(Duration::ZERO)
         .clock(clock::Clock::of(move || clock.now()))
         .connect()

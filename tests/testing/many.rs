@@ -1,21 +1,25 @@
 //! Any number of such tests run beside each other.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use coney::prelude::*;
 use coney::testing::{TestError, assert_enqueued};
+use tokio::sync::Barrier;
 
-use crate::tasks::{Count, app, stubborn, welcome};
+use crate::tasks::{Count, builder, stubborn, welcome};
 
 /// As many as run at once.
-const APPS: u64 = 1_000;
+const APPS: usize = 1_000;
 
 /// A test like any other: sends, looks, runs with ten hours of back-off.
-async fn one_test(number: u64) -> Result<(), TestError> {
+async fn one_test(number: usize, all_started: &Barrier) -> Result<(), TestError> {
     let count = Count::default();
-    let app = app(&count).await;
-    let user = number + 10;
+    // a thousand share the processors
+    let app = builder(&count).patience(mins(2)).start().await?;
+    all_started.wait().await;
+    let user = number as u64 + 10;
     let welcomed = welcome::call(user)
         .send(app.client())
         .await
@@ -39,15 +43,18 @@ async fn one_test(number: u64) -> Result<(), TestError> {
 #[test]
 fn a_thousand_apps_run_at_once() {
     let start = Instant::now();
+    let all_started = Arc::new(Barrier::new(APPS));
     let tests: Vec<_> = (0..APPS)
         .map(|number| {
+            let all_started = Arc::clone(&all_started);
             thread::spawn(move || {
                 let start = Instant::now();
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .expect("a runtime");
-                runtime.block_on(one_test(number)).expect("a good end");
+                let test = one_test(number, &all_started);
+                runtime.block_on(test).expect("a good end");
                 start.elapsed()
             })
         })

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use coney::Client;
 use coney::prelude::*;
-use coney::testing::TestApp;
+use coney::testing::{TestApp, TestAppBuilder};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Queue)]
@@ -125,11 +125,14 @@ pub async fn fresh() {}
 
 /// An app that knows all of them.
 pub async fn app(count: &Count) -> TestApp {
-    let builder = TestApp::builder()
+    builder(count).start().await.expect("a good set-up")
+}
+
+pub fn builder(count: &Count) -> TestAppBuilder {
+    TestApp::builder()
         .state(count.clone())
         .state_with(Client::clone)
-        .tasks(coney::registered());
-    builder.start().await.expect("a good set-up")
+        .tasks(coney::registered())
 }
 
 /// How long after `start` a time is.

@@ -70,16 +70,15 @@ pub(super) fn in_queue(broker: &DevBroker, vhost: &str, queue: &str) -> Vec<Enqu
 
 /// The calls that wait on one level of the delay ladder.
 fn on_level(broker: &DevBroker, vhost: &str, depth: &Depth) -> Vec<Enqueued> {
-    let (Some(level), Some(next)) = (delay::level_of(&depth.queue), depth.next_expiry) else {
+    let Some(level) = delay::level_of(&depth.queue).filter(|_| depth.ready > 0) else {
         return Vec::new();
     };
     let messages = broker.messages(vhost, &depth.queue).unwrap_or_default();
     let read = messages.into_iter().filter_map(|message| {
         let (below, target) = delay::below_level(&message.routing_key, level)?;
         let target = target.to_owned();
-        let waiting = Waiting::Delayed {
-            until: next + below,
-        };
+        let until = message.expires? + below;
+        let waiting = Waiting::Delayed { until };
         Enqueued::read(&target, waiting, message)
     });
     read.collect()

@@ -69,5 +69,4 @@ fn a_thousand_apps_run_at_once() {
         "{APPS} apps at once in {:?}, median {median:?}",
         start.elapsed()
     );
-    assert!(start.elapsed() < mins(2), "{:?}", start.elapsed());
 }

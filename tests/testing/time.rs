@@ -61,3 +61,19 @@ async fn calls_come_in_the_order_in_which_they_are_due() {
     assert_eq!(app.queue::<Audit>().ready, 3);
     assert_eq!(texts(&app), ["1", "2", "3"]);
 }
+
+#[tokio::test]
+async fn each_of_many_delayed_calls_says_when_it_is_due() {
+    let app = TestApp::start().await.unwrap();
+    let start = app.now();
+    // sent an hour apart, so that they stand one behind the other on each level
+    for _ in 0..3 {
+        let call = note::call("later".to_owned(), None).delay(hours(10));
+        call.send(app.client()).await.unwrap();
+        app.advance(hours(1)).await.unwrap();
+    }
+    app.advance(hours(4)).await.unwrap();
+    let dues: Vec<_> = app.enqueued().iter().map(|call| call.due()).collect();
+    let expected = [10, 11, 12].map(|hour| Some(start + hours(hour)));
+    assert_eq!(dues, expected);
+}

@@ -9,7 +9,7 @@ mod tasks;
 
 use anyhow::Context as _;
 use coney::prelude::*;
-use tasks::{Order, confirm};
+use tasks::{Order, place};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
             email: format!("customer{number}@example.org"),
             cents: (number - 1) * 1000,
         };
-        let handle = confirm::call(order).send(&client).await?;
+        let handle = place(order, &client).await?;
         println!("sent order {number} as task {}", handle.id());
         handles.push(handle);
     }

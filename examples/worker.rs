@@ -19,7 +19,9 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("no broker to work with: run `cargo xtask rabbitmq up` and set CONEY_URL to the URL it prints")?;
     Worker::builder(&broker)
+        .state(tasks::Post::default())
         .task::<tasks::confirm>()
+        .task::<tasks::survey>()
         .build()?
         .run()
         .await?;

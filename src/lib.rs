@@ -12,6 +12,7 @@
 //! | `worker` | | the worker: run tasks |
 //! | `tls` | yes | `amqps://` with rustls |
 //! | `anyhow` | | `anyhow::Error` as the error type of a task |
+//! | `testing` | | [`testing`]: broker, client and worker in the process of a test |
 //!
 //! A crate that only defines tasks needs `default-features = false, features = ["macros"]` and compiles no AMQP client.
 
@@ -20,6 +21,10 @@
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 use std::time::Duration;
 

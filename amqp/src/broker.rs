@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use coney_protocol::clock::Clock;
 use coney_protocol::delay;
 use coney_protocol::topology::{Preset, Topology};
 use tokio::sync::OnceCell;
@@ -134,6 +135,12 @@ impl Broker {
     #[must_use]
     pub fn publish_timeout(&self) -> Duration {
         self.core.settings.publish_timeout
+    }
+
+    /// What times of messages go by, for all clients and workers on this handle.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.core.settings.clock
     }
 
     /// True if this program may declare exchanges and queues.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use coney_protocol::clock::Clock;
 use coney_protocol::topology::Preset;
 
 use crate::address::Address;
@@ -31,6 +32,7 @@ pub struct BrokerBuilder {
     publishers: usize,
     watch: Duration,
     frame_max: Option<u32>,
+    clock: Clock,
 }
 
 /// The URL as it was given, or several: it may hold a password.
@@ -81,6 +83,7 @@ impl BrokerBuilder {
             publishers: 1,
             watch: Duration::from_secs(15),
             frame_max: None,
+            clock: Clock::system(),
         }
     }
 
@@ -157,6 +160,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// Sets what times of messages go by, for tests with virtual time; the broker has to go by the same.
+    #[doc(hidden)]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Connects: checks the settings, opens one connection and keeps it for publishing.
     ///
     /// # Errors
@@ -208,6 +218,7 @@ impl BrokerBuilder {
             watch: self.watch.min(LONGEST),
             frame_max,
             channel_max: query.channel_max,
+            clock: self.clock,
             addresses,
         })
     }

@@ -1,6 +1,9 @@
 //! Applies a topology: declares it, or checks that it is there. Deletes a queue, or says how full it is.
 
 use coney_protocol::topology::{Binding, Destination, Exchange, ExchangeKind, Queue, Topology};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use lapin::Channel;
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
@@ -125,18 +128,21 @@ struct Hand<'a> {
 
 impl Hand<'_> {
     async fn apply(&self, topology: &Topology) -> Result<(), DeclareError> {
+        let mut answers = FuturesOrdered::new();
         for exchange in &topology.exchanges {
-            self.exchange(exchange).await?;
+            answers.push_back(self.exchange(exchange).boxed());
         }
+        all(&mut answers).await?;
         for queue in &topology.queues {
-            self.queue(queue).await?;
+            answers.push_back(self.queue(queue).boxed());
         }
+        all(&mut answers).await?;
         if self.may_declare {
             for binding in &topology.bindings {
-                self.bind(binding).await?;
+                answers.push_back(self.bind(binding).boxed());
             }
         }
-        Ok(())
+        all(&mut answers).await
     }
 
     async fn exchange(&self, exchange: &Exchange) -> Result<(), DeclareError> {
@@ -208,6 +214,19 @@ impl Hand<'_> {
     fn error(&self, cause: lapin::Error, resource: Resource) -> DeclareError {
         DeclareError::from_lapin(cause, resource, self.may_declare)
     }
+}
+
+/// Waits for all answers, asked for at once: the delay ladder alone is 152 round trips. None may need another.
+///
+/// The broker answers in turn and closes the channel at the first that it refuses, so the first error here is the error
+/// of that one; those behind it end with it.
+async fn all(
+    answers: &mut FuturesOrdered<BoxFuture<'_, Result<(), DeclareError>>>,
+) -> Result<(), DeclareError> {
+    while let Some(answer) = answers.next().await {
+        answer?;
+    }
+    Ok(())
 }
 
 fn kind(kind: ExchangeKind) -> lapin::ExchangeKind {

@@ -68,6 +68,8 @@ pub use self::error::{
     PublishError, PublishErrorKind, Resource,
 };
 pub use self::properties::Unreadable;
+#[doc(hidden)]
+pub use self::properties::read as read_properties;
 pub use self::publisher::{Publication, Publisher, Receipt};
 pub use self::server::Server;
 pub use self::session::Session;

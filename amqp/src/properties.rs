@@ -136,6 +136,13 @@ pub(crate) fn from_lapin(from: &BasicProperties) -> (Properties, Option<Unreadab
     (properties, reader.unreadable)
 }
 
+/// Properties as a broker shows them that keeps them in lapin's own form: the one in a test's process.
+#[doc(hidden)]
+#[must_use]
+pub fn read(from: &BasicProperties) -> Properties {
+    from_lapin(from).0
+}
+
 /// Why properties are not what was sent: the screen in front of lapin changed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use coney_protocol::clock::Clock;
 use coney_protocol::topology::Preset;
 
 use crate::address::Address;
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) watch: Duration,
     pub(crate) frame_max: Option<u32>,
     pub(crate) channel_max: Option<u16>,
+    /// What times of messages go by.
+    pub(crate) clock: Clock,
 }
 
 impl Settings {

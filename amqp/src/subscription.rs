@@ -1,7 +1,7 @@
 //! The task behind a consumer: consumes, hands deliveries on, and starts over when something breaks.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -196,8 +196,8 @@ impl Subscription {
         };
         let queue = properties::short(&spec.queue, "queue").map_err(unfit)?;
         let tag = properties::short(&spec.tag, "consumer tag").map_err(unfit)?;
-        let arguments =
-            properties::table_to_lapin(&spec.all_arguments(SystemTime::now())).map_err(unfit)?;
+        let now = self.shared.settings.clock.now();
+        let arguments = properties::table_to_lapin(&spec.all_arguments(now)).map_err(unfit)?;
         let options = BasicConsumeOptions {
             exclusive: spec.exclusive,
             ..BasicConsumeOptions::default()

@@ -21,7 +21,7 @@ use session::Session;
 use writer::Writer;
 
 /// How long a client may take until its connection is open.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(60);
 
 /// How long a client may take to answer `connection.close`.
 const CLOSING: Duration = Duration::from_secs(5);

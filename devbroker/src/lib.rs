@@ -28,7 +28,7 @@
 //! | `access` `error` `meter` | who may do what; objections; memory |
 //! | `clock` | real or virtual time |
 //! | `faults` | what can be broken on purpose |
-//! | `snapshot` | what is there, for people and tests |
+//! | `depth` `snapshot` | what is there, for people and tests |
 //!
 //! Where it differs from RabbitMQ 3.10 on purpose: arguments of queues, exchanges and consumers that begin with `x-`
 //! and that it does not know are refused, not ignored; transactions are refused.
@@ -44,6 +44,7 @@ mod clock;
 mod connection;
 mod content;
 mod dead;
+mod depth;
 mod error;
 mod exchange;
 mod faults;
@@ -59,6 +60,7 @@ mod vhost;
 pub use access::{PatternError, Permissions};
 pub use amq_protocol;
 pub use clock::Clock;
+pub use depth::Depth;
 pub use faults::Faults;
 pub use server::{Builder, DevBroker, StartError};
 pub use snapshot::{

@@ -215,6 +215,8 @@ pub struct MessageView {
     pub redelivered: bool,
     /// It is delivered and not settled.
     pub unacked: bool,
+    /// When its time to live ends, if it has one and waits.
+    pub expires: Option<SystemTime>,
 }
 
 impl VhostView {
@@ -345,20 +347,25 @@ pub(crate) fn messages(queue: &Queue) -> Vec<MessageView> {
     if let Some(log) = &queue.log {
         return log
             .contents()
-            .map(|content| message(content, false, false))
+            .map(|content| message(content, false))
             .collect();
     }
     let ready = queue.ready.iter().map(|(at, one)| (at, one, false));
     let unacked = queue.unacked.iter().map(|(at, one)| (at, one, true));
     let mut all: Vec<_> = ready.chain(unacked).collect();
     all.sort_by_key(|(at, ..)| **at);
-    let view = |(_, one, unacked): (_, &crate::queue::Message, _)| {
-        message(&one.content, one.redelivered, unacked)
+    let view = |(_, one, unacked): (_, &crate::queue::Message, bool)| {
+        let expires = one.expires.filter(|_| !unacked);
+        MessageView {
+            unacked,
+            expires,
+            ..message(&one.content, one.redelivered)
+        }
     };
     all.into_iter().map(view).collect()
 }
 
-fn message(content: &Content, redelivered: bool, unacked: bool) -> MessageView {
+fn message(content: &Content, redelivered: bool) -> MessageView {
     let properties = content.shallow_properties();
     let properties = parse_properties(&*properties).map(|(_, properties)| properties);
     MessageView {
@@ -367,6 +374,7 @@ fn message(content: &Content, redelivered: bool, unacked: bool) -> MessageView {
         properties: properties.unwrap_or_default(),
         body: content.body.bytes.clone(),
         redelivered,
-        unacked,
+        unacked: false,
+        expires: None,
     }
 }

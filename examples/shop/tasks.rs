@@ -1,6 +1,11 @@
-//! What both processes share: the queues and the tasks. In an application this is a crate of its own.
+//! What both processes share: the queues and the tasks, and what sends them. In an application this is a crate of its
+//! own; its tests are in `tests.rs` beside it.
 
-#![allow(unreachable_pub, reason = "in an application this file is a crate")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "in an application this file is a crate"
+)]
 
 use coney::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -45,4 +50,46 @@ pub async fn confirm(order: Order, ctx: TaskContext) -> Result<String, OrderErro
         "confirmed order {} to {}",
         order.number, order.email
     ))
+}
+
+/// Asks the customer how it was; a mail server that is away is tried again for a day.
+#[task(queue = Mail, retry(max = 24, backoff = fixed("1h")), ignore_result)]
+pub async fn survey(email: String, State(post): State<Post>) -> coney::Result<()> {
+    post.send(&email).map_err(Failure::retry)
+}
+
+/// How long after an order its customer is asked.
+pub const SURVEY_AFTER: std::time::Duration = hours(7 * 24);
+
+/// Takes an order: has it confirmed now, and its customer asked a week later.
+///
+/// # Errors
+///
+/// When the broker does not confirm that it has both.
+pub async fn place(
+    order: Order,
+    client: &Client,
+) -> Result<TaskHandle<String, OrderError>, SendError> {
+    let survey = survey::call(order.email.clone()).delay(SURVEY_AFTER);
+    let confirmation = confirm::call(order).send(client).await?;
+    survey.send(client).await?;
+    Ok(confirmation)
+}
+
+/// The way to the customers; stands in for a real one.
+#[derive(Clone, Debug, Default)]
+pub struct Post {
+    /// How many more mails come back.
+    pub away: std::sync::Arc<std::sync::atomic::AtomicU32>,
+}
+
+impl Post {
+    fn send(&self, email: &str) -> Result<(), String> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let one_less = |away: u32| away.checked_sub(1);
+        match self.away.fetch_update(Relaxed, Relaxed, one_less) {
+            Ok(_) => Err(format!("the mail server does not take a mail to {email}")),
+            Err(_) => Ok(()),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use coney_protocol::call::{Call, Prepared};
+use coney_protocol::call::{Call, Prepared, Sender};
 use coney_protocol::error::EncodeError;
 use coney_protocol::task::Task;
 
@@ -30,7 +30,9 @@ impl Client {
         &self,
         calls: impl IntoIterator<Item = Call<T>>,
     ) -> impl Future<Output = Vec<Sent<T>>> + Send {
-        let prepared: Vec<_> = calls.into_iter().map(Call::prepare).collect();
+        let now = self.now();
+        let prepared = calls.into_iter().map(|call| call.prepare_at(now));
+        let prepared: Vec<_> = prepared.collect();
         self.deliver_all(prepared)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
 use coney_protocol::answer::AnswerOk;
@@ -293,6 +293,10 @@ impl<O> Submitted<O> {
 impl Sender for Client {
     type Handle<O, E> = TaskHandle<O, E>;
     type Error = SendError;
+
+    fn now(&self) -> SystemTime {
+        self.0.broker.clock().now()
+    }
 
     async fn deliver<O: Send + 'static, E: 'static>(
         &self,

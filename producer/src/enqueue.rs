@@ -85,7 +85,7 @@ pub(crate) fn complete(
 /// The publication of a message for the queue called `queue`: through the delay ladder if it shall start later.
 pub(crate) fn publication(broker: &Broker, queue: &str, message: &Message) -> Publication {
     let (properties, body) = wire::encode(message);
-    let route = match wait(&message.header, SystemTime::now()) {
+    let route = match wait(&message.header, broker.clock().now()) {
         Some(steps) => steps.route(queue),
         None => broker.preset().route(queue),
     };

@@ -1,7 +1,6 @@
 //! Cancelling a task: a notice to all workers, those that start later among them.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use coney_amqp::{Broker, DeclareError, Publication, PublishError, PublishErrorKind};
 use coney_protocol::context::BoxFuture;
@@ -106,7 +105,7 @@ impl Revoker {
             .get_or_try_init(declare)
             .await
             .map_err(RevokeErrorKind::Declare)?;
-        let (properties, body) = Notice::revoke(id.clone(), SystemTime::now()).encode();
+        let (properties, body) = Notice::revoke(id.clone(), broker.clock().now()).encode();
         let publication = Publication::new(topology::revoke_route(), properties, body);
         let publisher = broker.publisher();
         match publisher.publish(publication.clone()).await {

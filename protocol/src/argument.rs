@@ -93,6 +93,10 @@ pub trait Params: fmt::Debug + 'static {
     /// The arguments, as a tuple.
     type Values;
 
+    /// The names of the parameters, in order.
+    #[doc(hidden)]
+    fn names(&self) -> Vec<&'static str>;
+
     /// Appends the arguments as the members of a JSON object, without its braces.
     #[doc(hidden)]
     fn encode(&self, values: &Self::Values, json: &mut Vec<u8>) -> Result<(), ArgumentError>;
@@ -140,6 +144,10 @@ macro_rules! impl_params {
     ($($index:tt $ty:ident),*) => {
         impl<$($ty: 'static),*> Params for ($(Param<$ty>,)*) {
             type Values = ($($ty,)*);
+
+            fn names(&self) -> Vec<&'static str> {
+                vec![$(self.$index.name),*]
+            }
 
             #[allow(unused_variables, reason = "the empty tuple uses none")]
             fn encode(&self, values: &Self::Values, json: &mut Vec<u8>) -> Result<(), ArgumentError> {

@@ -39,12 +39,21 @@ impl<T: Task> Call<T> {
         }
     }
 
-    /// Encodes the call.
+    /// Encodes the call; a delay counts from now.
     ///
     /// # Errors
     ///
     /// [`EncodeError`] for an argument without a JSON form, or a name that cannot be used.
     pub fn prepare(self) -> Result<Prepared<T::Output, T::Error>, EncodeError> {
+        self.prepare_at(SystemTime::now())
+    }
+
+    /// Encodes the call; a delay counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<T::Output, T::Error>, EncodeError> {
         let mut json = Vec::with_capacity(128);
         json.extend_from_slice(b"[[],{");
         T::PARAMS
@@ -58,7 +67,7 @@ impl<T: Task> Call<T> {
         json.push(b']');
         let options = self.options.or(&T::SPEC);
         let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
-        Prepared::new(T::SPEC.name, json, options, target, T::ANSWER.0)
+        Prepared::new(T::SPEC.name, json, options, target, T::ANSWER.0, now)
     }
 
     /// Sends the call and returns a handle to its result.
@@ -77,7 +86,7 @@ impl<T: Task> Call<T> {
         sender: &S,
     ) -> impl Future<Output = Result<S::Handle<T::Output, T::Error>, S::Error>> + Send + use<'_, T, S>
     {
-        let prepared = self.prepare();
+        let prepared = self.prepare_at(sender.now());
         async move { sender.deliver(prepared?).await }
     }
 }
@@ -101,12 +110,21 @@ impl DynamicCall {
         }
     }
 
-    /// Encodes the call; `queue` is where it goes unless the call names a queue.
+    /// Encodes the call; a delay counts from now.
     ///
     /// # Errors
     ///
     /// [`EncodeError`] for arguments that are neither array nor object, or a name that cannot be used.
     pub fn prepare(self) -> Result<Prepared<Json, Json>, EncodeError> {
+        self.prepare_at(SystemTime::now())
+    }
+
+    /// Encodes the call; a delay counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<Json, Json>, EncodeError> {
         let body = match &self.arguments {
             Json::Array(_) => format!("[{},{{}},{EMPTY_EMBED}]", self.arguments),
             Json::Object(_) => format!("[[],{},{EMPTY_EMBED}]", self.arguments),
@@ -128,6 +146,7 @@ impl DynamicCall {
             self.options,
             target,
             answer_ok::<Json>(),
+            now,
         )
     }
 
@@ -144,7 +163,7 @@ impl DynamicCall {
         self,
         sender: &S,
     ) -> impl Future<Output = Result<S::Handle<Json, Json>, S::Error>> + Send + use<'_, S> {
-        let prepared = self.prepare();
+        let prepared = self.prepare_at(sender.now());
         async move { sender.deliver(prepared?).await }
     }
 }
@@ -273,11 +292,11 @@ impl<O, E> Prepared<O, E> {
         options: CallOptions,
         target: Target,
         answer: AnswerOk<O>,
+        now: SystemTime,
     ) -> Result<Self, EncodeError> {
         check_names(task, &options, &target)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
-        let now = SystemTime::now();
         header.eta = start_at(options.start, now)?;
         header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);
@@ -358,6 +377,11 @@ pub trait Sender: Sync {
 
     /// Why a call was not sent.
     type Error: From<EncodeError>;
+
+    /// The time that delays and expiries of its calls count from: that of this machine, unless it has its own.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 
     /// Sends an encoded call.
     fn deliver<O: Send + 'static, E: 'static>(

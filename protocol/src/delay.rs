@@ -30,6 +30,9 @@ pub const LONGEST: Duration = Duration::from_millis((1 << LEVELS) - 1);
 /// The exchange that a delayed message comes out of.
 pub const OUT_EXCHANGE: &str = "coney.delay.out";
 
+/// What the names of the levels start with; the number follows.
+const PREFIX: &str = "coney.delay.";
+
 /// How exactly a delay is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -87,6 +90,31 @@ impl Steps {
     }
 }
 
+/// The wait that a routing key of the ladder still stands for below `level`, and the key behind it; `None` if it is no
+/// such key.
+#[must_use]
+pub fn below_level(key: &str, level: usize) -> Option<(Duration, &str)> {
+    let (digits, key) = key.split_at_checked(2 * LEVELS)?;
+    let millis = digits.split_terminator('.').try_fold(0, |millis, digit| {
+        let digit = match digit {
+            "0" => 0_u64,
+            "1" => 1,
+            _ => return None,
+        };
+        Some(millis << 1 | digit)
+    })?;
+    let below = millis & ((1 << level.min(LEVELS)) - 1);
+    digits
+        .ends_with('.')
+        .then_some((Duration::from_millis(below), key))
+}
+
+/// The level that a queue of the ladder is.
+#[must_use]
+pub fn level_of(queue: &str) -> Option<usize> {
+    queue.strip_prefix(PREFIX)?.parse().ok()
+}
+
 fn ceil_millis(duration: Duration) -> u64 {
     let nanos = duration.as_nanos().div_ceil(1_000_000);
     u64::try_from(nanos).unwrap_or(u64::MAX)
@@ -94,7 +122,7 @@ fn ceil_millis(duration: Duration) -> u64 {
 
 /// The exchange of a level, and its queue: they share a name.
 fn exchange(level: usize) -> String {
-    format!("coney.delay.{level}")
+    format!("{PREFIX}{level}")
 }
 
 /// Where a message goes that is past `level`.
@@ -174,6 +202,21 @@ mod tests {
 
     fn millis(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_key_of_the_ladder_says_how_long_it_stands_for() {
+        let steps = Steps::of(millis(0b1011), Precision::Fine).expect("a wait");
+        let route = steps.route("a.b");
+        let level = level_of(&route.exchange).expect("a level");
+        assert_eq!(level, 3);
+        assert_eq!(below_level(&route.key, LEVELS), Some((millis(11), "a.b")));
+        assert_eq!(below_level(&route.key, level), Some((millis(3), "a.b")));
+        assert_eq!(below_level(&route.key, 0), Some((millis(0), "a.b")));
+        for other in ["", "a.b", &"2.".repeat(LEVELS), &"10".repeat(LEVELS)] {
+            assert_eq!(below_level(other, LEVELS), None, "{other}");
+        }
+        assert_eq!(level_of("coney.delay.out"), None);
     }
 
     /// Walks a route down the declared ladder as the broker would, and says how long that takes and where it ends.

@@ -11,7 +11,7 @@
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`] | results on their way back |
-//! | [`policy`], [`delay`] | when the next attempt comes; how it waits in the broker |
+//! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
@@ -21,6 +21,7 @@
 pub mod answer;
 pub mod argument;
 pub mod call;
+pub mod clock;
 pub mod codec;
 pub mod context;
 pub mod dead;

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::Meter;
 use crate::pipeline::Pipeline;
 
 /// Takes deliveries of one queue until `stop` fires, at most `slots` at once.
@@ -18,6 +19,7 @@ pub(crate) async fn consume(
     slots: usize,
     pipeline: Arc<Pipeline>,
     running: TaskTracker,
+    meter: Meter,
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(slots));
@@ -27,7 +29,9 @@ pub(crate) async fn consume(
     };
     while let Some(Some((permit, delivery))) = stop.run_until_cancelled(next(&mut consumer)).await {
         let pipeline = Arc::clone(&pipeline);
-        running.spawn(pipeline.run(delivery, permit));
+        // before anything of it can be acknowledged
+        let counted = meter.enter();
+        running.spawn(pipeline.run(delivery, permit, counted));
     }
     consumer.cancel().await;
 }

@@ -1,10 +1,11 @@
 //! Stage two: a delivery becomes a job that can run, or poison that never will.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use coney_amqp::Unreadable;
+use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::{CancellationToken, Inner, TaskContext};
 use coney_protocol::dead::Reason;
@@ -71,6 +72,7 @@ pub(crate) struct Decoder {
     pub(crate) revocations: Arc<Revocations>,
     /// After how many redeliveries a message is given up, if the broker does not do that.
     pub(crate) delivery_limit: Option<u32>,
+    pub(crate) clock: Clock,
 }
 
 impl Decoder {
@@ -80,10 +82,13 @@ impl Decoder {
         payload: Bytes,
         redeliveries: u32,
         cancellation: CancellationToken,
-        now: SystemTime,
     ) -> Result<Job, Box<NoJob>> {
+        let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
-        let Some(entered) = self.revocations.enter(&message.header.id, Instant::now()) else {
+        let Some(entered) = self
+            .revocations
+            .enter(&message.header.id, self.clock.instant())
+        else {
             return Err(Box::new(NoJob::Revoked(message)));
         };
         if let Some(remaining) = remaining(&message.header, now) {

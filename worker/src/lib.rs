@@ -15,6 +15,7 @@
 //! strings the stages together, [`listen`] and [`revocations`] cancel tasks, [`worker`] owns the loops, [`shutdown`] ends them, [`uplink`] tells progress,
 //! [`banner`] and [`telemetry`] say what goes on.
 
+mod activity;
 pub mod banner;
 pub mod builder;
 pub mod consume;
@@ -36,6 +37,8 @@ pub mod telemetry;
 pub mod uplink;
 pub mod worker;
 
+#[doc(hidden)]
+pub use activity::Activity;
 pub use builder::WorkerBuilder;
 pub use error::{BuildError, BuildProblem, WorkerError};
 pub use handler::Handler;

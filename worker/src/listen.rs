@@ -1,7 +1,7 @@
 //! Reads the stream of revocations: what was revoked before the worker started, and what is revoked while it runs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use coney_amqp::{
     Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Publication, PublishError, Session,
@@ -155,7 +155,7 @@ impl Listener {
         match &notice {
             Ok(Notice::Revoke(revocation)) => {
                 let id = revocation.id.clone();
-                if self.revocations.revoke(id, Instant::now()) {
+                if self.revocations.revoke(id, self.broker.clock().instant()) {
                     info!(target: "coney::worker", id = %revocation.id, "a running task is cancelled");
                 }
             }

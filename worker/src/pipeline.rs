@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::activity::Counted;
 use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
@@ -44,7 +45,12 @@ impl Pipeline {
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(self: Arc<Self>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        delivery: Delivery,
+        slot: OwnedSemaphorePermit,
+        _counted: Counted,
+    ) {
         match self
             .repeats
             .arrive(delivery.properties.message_id.as_deref())
@@ -91,19 +97,15 @@ impl Pipeline {
         let cancellation = self.abort.child_token();
         let decoded = match unreadable {
             Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
-            None => self.decoder.decode(
-                properties,
-                payload,
-                redeliveries,
-                cancellation,
-                SystemTime::now(),
-            ),
+            None => self
+                .decoder
+                .decode(properties, payload, redeliveries, cancellation),
         };
         match decoded.map_err(|no_job| *no_job) {
             Ok(job) => self.perform(job, acker, slot).await,
             Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,
             Err(NoJob::Revoked(message)) => {
-                let disposition = revoked(&message.header, SystemTime::now());
+                let disposition = revoked(&message.header, self.now());
                 self.cancelled(&message, "a task that was cancelled is not started");
                 self.settle(disposition, message, Some(acker)).await
             }
@@ -176,7 +178,7 @@ impl Pipeline {
             spec,
             revoked: entered.revoked().is_cancelled(),
             worker: &self.settler.worker,
-            now: SystemTime::now(),
+            now: self.now(),
             chance: rand::random(),
         };
         let disposition = decide(facts, outcome);
@@ -190,6 +192,10 @@ impl Pipeline {
         self.settle(disposition, message, acker).await
     }
 
+    fn now(&self) -> SystemTime {
+        self.settler.broker.clock().now()
+    }
+
     fn cancelled(&self, message: &Message, what: &'static str) {
         let queue = &self.settler.queue;
         telemetry::revoked(queue);
@@ -199,7 +205,7 @@ impl Pipeline {
     async fn refuse(&self, poison: Poison, acker: Acker) -> bool {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
-        let disposition = poisoned(&poison, SystemTime::now());
+        let disposition = poisoned(&poison, self.now());
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await

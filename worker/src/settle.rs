@@ -1,7 +1,7 @@
 //! Stage five: performs a disposition. Everything is confirmed before the delivery is acknowledged, and nothing else
 //! acknowledges.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coney_amqp::{Acker, Broker, DeclareError, Publication, PublishError, PublishErrorKind};
@@ -335,7 +335,7 @@ impl Settler {
             mut properties,
             body,
         } = letter.clone();
-        let now = SystemTime::now();
+        let now = self.broker.clock().now();
         dead::mark(
             &mut properties,
             reason,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::activity::{Activity, Meter};
 use crate::banner;
 use crate::builder::WorkerBuilder;
 use crate::consume::consume;
@@ -38,6 +39,7 @@ use crate::uplink::ReplyLine;
 pub struct Worker {
     parts: Parts,
     ready: watch::Sender<Ready>,
+    meter: Meter,
 }
 
 /// What the builder has checked.
@@ -92,7 +94,11 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let reason = "not started".to_owned();
         let (ready, _) = watch::channel(Ready::NotYet { reason });
-        Self { parts, ready }
+        Self {
+            parts,
+            ready,
+            meter: Meter::default(),
+        }
     }
 
     /// The name in logs, dead letters and the management UI.
@@ -105,6 +111,13 @@ impl Worker {
     #[must_use]
     pub fn ready(&self) -> Readiness {
         Readiness::new(self.ready.subscribe())
+    }
+
+    /// Watches how much it has taken and what of it still runs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.meter.subscribe()
     }
 
     /// Runs until `stop` is ready, then takes no more, finishes what runs and returns the rest.
@@ -157,7 +170,11 @@ impl Worker {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
-        let Self { parts, ready } = self;
+        let Self {
+            parts,
+            ready,
+            meter,
+        } = self;
         let session = parts.broker.session("worker");
         // dropped with this future: whatever ends it also ends the loops
         let stopping = CancellationToken::new();
@@ -168,7 +185,7 @@ impl Worker {
         // to the very end: what runs on after the signal to stop can still be cancelled
         let _listening = parts.listen(&session, &revocations).await;
         let mut loops = parts
-            .start(&session, &running, &stopping, &abort, &revocations)
+            .start(&session, &running, &meter, &stopping, &abort, &revocations)
             .await?;
         info!(target: "coney::worker", "{}", banner::text(&parts));
         tokio::select! {
@@ -210,6 +227,7 @@ impl Parts {
         &self,
         session: &Session,
         running: &TaskTracker,
+        meter: &Meter,
         stop: &CancellationToken,
         abort: &CancellationToken,
         revocations: &Arc<Revocations>,
@@ -235,6 +253,7 @@ impl Parts {
                     replies: Arc::clone(&replies),
                     revocations: Arc::clone(revocations),
                     delivery_limit: self.broker.preset().worker_delivery_limit(&plan.spec),
+                    clock: self.broker.clock().clone(),
                 },
                 settler: Settler {
                     broker: self.broker.clone(),
@@ -257,6 +276,7 @@ impl Parts {
                 slots,
                 Arc::new(pipeline),
                 running.clone(),
+                meter.clone(),
                 stop.clone(),
             ));
         }

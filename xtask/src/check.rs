@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cargo::{cargo, step};
 
 /// The feature combinations in which the facade has to compile, each without the default features.
-const FEATURES: [&str; 11] = [
+const FEATURES: [&str; 13] = [
     "",
     "macros",
     "producer",
@@ -17,6 +17,8 @@ const FEATURES: [&str; 11] = [
     "producer,tls",
     "worker,tls,anyhow",
     "macros,producer,worker,tls,anyhow",
+    "testing",
+    "macros,testing,tls,anyhow",
 ];
 
 /// Every check, quick ones first.

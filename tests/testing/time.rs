@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use coney::prelude::*;
-use coney::testing::{TestApp, Waiting};
+use coney::testing::{Enqueued, TestApp, Waiting};
 
 use crate::tasks::{Audit, Count, after, app, note};
 
@@ -73,7 +73,7 @@ async fn each_of_many_delayed_calls_says_when_it_is_due() {
         app.advance(hours(1)).await.unwrap();
     }
     app.advance(hours(4)).await.unwrap();
-    let dues: Vec<_> = app.enqueued().iter().map(|call| call.due()).collect();
+    let dues: Vec<_> = app.enqueued().iter().map(Enqueued::due).collect();
     let expected = [10, 11, 12].map(|hour| Some(start + hours(hour)));
     assert_eq!(dues, expected);
 }

@@ -162,17 +162,7 @@ impl Vhost {
         let name = self.channel(key)?.named_queue(purge.queue.as_str())?;
         self.check_queue(key, Right::Read, &name)?;
         let id = self.usable_queue(&name, key.connection)?;
-        let thing = self.queue_called(&name);
-        let mut count = 0;
-        if let Some(queue) = self.queues.get_mut(&id) {
-            if queue.log.is_some() {
-                return Err(Objection::not_implemented(format_args!(
-                    "queue.purge not supported by stream queues {thing}"
-                )));
-            }
-            count = queue.purge();
-            self.touch(id);
-        }
+        let count = self.purge(id)?;
         if !purge.nowait {
             let ok = queue::AMQPMethod::PurgeOk(queue::PurgeOk {
                 message_count: count as u32,
@@ -180,6 +170,23 @@ impl Vhost {
             self.answer(key, AMQPClass::Queue(ok));
         }
         Ok(())
+    }
+
+    /// Drops the messages that wait; how many there were.
+    pub(crate) fn purge(&mut self, id: QueueId) -> Outcome<usize> {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return Ok(0);
+        };
+        if queue.log.is_some() {
+            let name = queue.name.clone();
+            return Err(Objection::not_implemented(format_args!(
+                "queue.purge not supported by stream queues {}",
+                self.queue_called(&name)
+            )));
+        }
+        let count = queue.purge();
+        self.touch(id);
+        Ok(count)
     }
 }
 

@@ -7,9 +7,11 @@ use std::thread;
 
 use coney_devbroker::DevBroker;
 
-/// Where a broker and its management API answer, each as host and port.
+/// Where a broker and its management API answer, each as host and port, and what the broker calls itself.
 #[derive(Clone, Debug)]
 pub struct Place {
+    #[allow(dead_code, reason = "not all tests that include this ask")]
+    pub product: &'static str,
     pub amqp: String,
     pub management: String,
 }
@@ -39,7 +41,11 @@ fn rabbitmq(url: &str) -> Place {
             format!("{host}:15672")
         }
     };
-    Place { amqp, management }
+    Place {
+        product: "RabbitMQ",
+        amqp,
+        management,
+    }
 }
 
 /// Host and port of a URL, without the login.
@@ -63,6 +69,7 @@ fn embedded() -> Place {
             let broker = starting.await.expect("a free port of 127.0.0.1");
             let management = broker.management_url().expect("asked for");
             let place = Place {
+                product: "coney-devbroker",
                 amqp: broker.address().to_string(),
                 management: host_of(&management).to_owned(),
             };

@@ -1,10 +1,10 @@
 //! Nothing that a client does takes memory without end or disturbs others.
 
-use amq_protocol::protocol::{AMQPClass, channel, connection};
+use amq_protocol::protocol::{AMQPClass, channel, connection, queue};
 use coney_devbroker::{DevBroker, Snapshot};
 use proptest::prelude::*;
 
-use crate::client::{Client, int};
+use crate::client::{Client, int, long, table};
 
 fn ready(count: usize) -> impl Fn(&Snapshot) -> Option<()> {
     move |snapshot| (snapshot.queue("/", "q")?.ready == count).then_some(())
@@ -36,6 +36,46 @@ async fn full_memory_blocks_publishers_until_consumers_make_room() {
         AMQPClass::Connection(connection::AMQPMethod::Unblocked(_))
     ));
     broker.until(ready(1)).await;
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_consumer_without_acks_makes_room() {
+    let broker = DevBroker::builder()
+        .memory_limit(100_000)
+        .start()
+        .await
+        .unwrap();
+    let mut publisher = Client::new(&broker).await;
+    let mut consumer = Client::new(&broker).await;
+    publisher.declare("q", &[]).await;
+    publisher.publish("q", &[0; 120_000]).await;
+    publisher.method().await;
+    consumer.consume("q", "t", true).await;
+    consumer.delivery().await;
+    broker
+        .until(|snapshot| (!snapshot.blocked).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_name_that_no_message_can_carry_is_refused() {
+    let broker = DevBroker::start().await.unwrap();
+    let mut client = Client::new(&broker).await;
+    let declare = queue::Declare {
+        queue: "q".into(),
+        arguments: table(&[
+            ("x-dead-letter-exchange", long("")),
+            ("x-dead-letter-routing-key", long(&"k".repeat(256))),
+        ]),
+        ..queue::Declare::default()
+    };
+    client
+        .send(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
+        .await;
+    let close = client.method().await;
+    assert!(
+        matches!(&close, AMQPClass::Channel(channel::AMQPMethod::Close(close)) if close.reply_code == 406)
+    );
 }
 
 #[tokio::test]

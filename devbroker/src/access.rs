@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use regex::Regex;
+use fancy_regex::Regex;
 
 use crate::error::{Objection, Outcome};
 
@@ -45,7 +45,7 @@ pub struct TopicPermissions {
 #[error("the permission pattern '{pattern}' is no regular expression: correct it")]
 pub struct PatternError {
     pattern: String,
-    source: regex::Error,
+    source: Box<fancy_regex::Error>,
 }
 
 /// What somebody wants to do.
@@ -95,7 +95,7 @@ impl Pattern {
                 .map(Self::Matching)
                 .map_err(|source| PatternError {
                     pattern: pattern.to_owned(),
-                    source,
+                    source: Box::new(source),
                 }),
         }
     }
@@ -105,7 +105,8 @@ impl Pattern {
             Self::Everything => true,
             // RabbitMQ reads it as ^$
             Self::Nothing => name.is_empty(),
-            Self::Matching(regex) => regex.is_match(name),
+            // one that takes for ever allows nothing
+            Self::Matching(regex) => regex.is_match(name).unwrap_or(false),
         }
     }
 }

@@ -110,7 +110,9 @@ fn api(broker: Arc<Broker>) -> Router {
         .route("/queues/{vhost}", get(look::vhost_queues))
         .route(
             "/queues/{vhost}/{queue}",
-            get(look::queue).delete(changes::delete_queue),
+            get(look::queue)
+                .put(changes::put_queue)
+                .delete(changes::delete_queue),
         )
         .route(
             "/queues/{vhost}/{queue}/contents",

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use amq_protocol::types::FieldTable;
+use amq_protocol::protocol::queue::Declare;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::{Refusal, json, read};
 use crate::access::{Permissions, TopicPermissions};
+use crate::channel::NO_CONNECTION;
 use crate::error::Objection;
 use crate::exchange::Destination;
 use crate::server::Broker;
@@ -19,9 +18,6 @@ use crate::vhost::{Host, Vhost};
 
 type Of = State<Arc<Broker>>;
 type Changed = Result<StatusCode, Refusal>;
-
-/// The connection that requests come from: none has this number, so what is exclusive to one stays so.
-const NO_CONNECTION: u64 = 0;
 
 /// What RabbitMQ tells a client whose connection is closed, unless another reason is given.
 const CLOSED: &str = "Closed via management plugin";
@@ -176,6 +172,40 @@ pub(super) async fn delete_exchange(
     deleted(there)
 }
 
+#[derive(Deserialize)]
+struct NewQueue {
+    #[serde(default = "yes")]
+    durable: bool,
+    #[serde(default)]
+    auto_delete: bool,
+    #[serde(default)]
+    arguments: serde_json::Map<String, serde_json::Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) async fn put_queue(
+    State(broker): Of,
+    Path((vhost, queue)): Path<(String, String)>,
+    body: Bytes,
+) -> Changed {
+    let new: NewQueue = read(&body)?;
+    let host = host(&broker, &vhost)?;
+    let declare = Declare {
+        queue: json::short(&queue)?,
+        passive: false,
+        durable: new.durable,
+        exclusive: false,
+        auto_delete: new.auto_delete,
+        nowait: true,
+        arguments: json::field_table(new.arguments)?,
+    };
+    let is_new = host.with(|vhost| vhost.declare_for_all(declare))?;
+    Ok(put(is_new))
+}
+
 pub(super) async fn delete_queue(
     State(broker): Of,
     Path((vhost, queue)): Path<(String, String)>,
@@ -224,23 +254,19 @@ pub(super) async fn bind_queue(
     State(broker): Of,
     Path((vhost, source, queue)): Path<(String, String, String)>,
     body: Bytes,
-) -> Result<impl IntoResponse, Refusal> {
+) -> Changed {
     let new: NewBinding = read(&body)?;
-    if !new.arguments.is_empty() {
-        let reason = "coney-devbroker binds without arguments here: bind over AMQP";
-        return Err(Refusal::Bad(reason.to_owned()));
-    }
+    let arguments = json::field_table(new.arguments)?;
     let host = host(&broker, &vhost)?;
     host.with(|vhost| {
         if !vhost.names.contains_key(&*queue) || !vhost.exchanges.contains_key(&*source) {
             return Err(Refusal::Missing);
         }
         let to = Destination::Queue(vhost.usable_queue(&queue, NO_CONNECTION)?);
-        vhost.bind(&source, to, &new.routing_key, FieldTable::default())?;
+        vhost.bind(&source, to, &new.routing_key, arguments)?;
         Ok(())
     })?;
-    let place = [(LOCATION, json::properties_key(&new.routing_key))];
-    Ok((StatusCode::CREATED, place))
+    Ok(StatusCode::CREATED)
 }
 
 pub(super) async fn close_connection(

@@ -1,8 +1,9 @@
 //! What RabbitMQ's management API shows of each thing, as JSON.
 
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::{Map, Value, json};
 
+use super::Refusal;
 use crate::access::Permissions;
 use crate::snapshot::{
     BindingView, ChannelView, ConnectionView, ConsumerView, ExchangeView, QueueView, Snapshot,
@@ -99,16 +100,15 @@ pub(super) fn queue(vhost: &str, queue: &QueueView) -> Value {
 /// The bindings of a virtual host, those of the default exchange first.
 pub(super) fn bindings(vhost: &VhostView) -> Vec<Value> {
     let default = vhost.queues.iter().map(|queue| {
-        let mut binding = json!({
+        json!({
             "vhost": vhost.name,
             "source": "",
             "destination": queue.name,
             "destination_type": "queue",
             "routing_key": queue.name,
             "arguments": {},
-        });
-        binding["properties_key"] = properties_key(&queue.name).into();
-        binding
+            "properties_key": properties_key(&queue.name, false),
+        })
     });
     let declared = vhost.bindings.iter();
     let declared = declared.map(|one| binding(&vhost.name, one));
@@ -116,27 +116,24 @@ pub(super) fn bindings(vhost: &VhostView) -> Vec<Value> {
 }
 
 fn binding(vhost: &str, binding: &BindingView) -> Value {
-    let mut shown = json!({
+    let has_arguments = !binding.arguments.inner().is_empty();
+    json!({
         "vhost": vhost,
         "source": binding.source,
         "destination": binding.destination,
         "destination_type": if binding.to_queue { "queue" } else { "exchange" },
         "routing_key": binding.routing_key,
         "arguments": table(&binding.arguments),
-    });
-    // with arguments RabbitMQ adds a hash of its own terms
-    if binding.arguments.inner().is_empty() {
-        shown["properties_key"] = properties_key(&binding.routing_key).into();
-    }
-    shown
+        "properties_key": properties_key(&binding.routing_key, has_arguments),
+    })
 }
 
-/// How a binding without arguments is named in a path.
-pub(super) fn properties_key(routing_key: &str) -> String {
-    if routing_key.is_empty() {
-        "~".to_owned()
-    } else {
-        crate::server::percent_encoded(routing_key)
+/// How a binding is named in a path; with arguments RabbitMQ adds a hash of its own terms, which nobody here knows.
+fn properties_key(routing_key: &str, has_arguments: bool) -> Option<String> {
+    match routing_key {
+        _ if has_arguments => None,
+        "" => Some("~".to_owned()),
+        key => Some(crate::server::percent_encoded(key)),
     }
 }
 
@@ -260,4 +257,38 @@ fn value(from: &AMQPValue) -> Value {
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into(),
         _ => Value::Null,
     }
+}
+
+/// Arguments that came as JSON.
+pub(super) fn field_table(object: Map<String, Value>) -> Result<FieldTable, Refusal> {
+    let mut table = FieldTable::default();
+    for (name, value) in object {
+        table.insert(short(&name)?, field(value)?);
+    }
+    Ok(table)
+}
+
+fn field(value: Value) -> Result<AMQPValue, Refusal> {
+    Ok(match value {
+        Value::Null => AMQPValue::Void,
+        Value::Bool(flag) => AMQPValue::Boolean(flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => AMQPValue::LongLongInt(integer),
+            None => AMQPValue::Double(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => AMQPValue::LongString(text.into()),
+        Value::Array(all) => {
+            let all: Result<Vec<_>, _> = all.into_iter().map(field).collect();
+            AMQPValue::FieldArray(all?.into())
+        }
+        Value::Object(object) => AMQPValue::FieldTable(field_table(object)?),
+    })
+}
+
+/// A name for AMQP, which has at most 255 bytes.
+pub(super) fn short(name: &str) -> Result<ShortString, Refusal> {
+    let short = ShortString::try_new(name);
+    short
+        .ok()
+        .ok_or_else(|| Refusal::Bad(format!("longer than 255 bytes: {name}")))
 }

@@ -190,12 +190,26 @@ enum Refusal {
     /// There is no such request.
     Unknown(StatusCode, Method, Uri),
     Bad(String),
+    Objection(Objection),
 }
 
 impl From<Objection> for Refusal {
     fn from(objection: Objection) -> Self {
-        Self::Bad(objection.text)
+        Self::Objection(objection)
     }
+}
+
+/// Status, error and reason of an objection, as RabbitMQ answers requests that come to it.
+fn objected(objection: &Objection) -> (StatusCode, &'static str, String) {
+    let text = &*objection.text;
+    // over HTTP it leaves the name of the code out
+    let text = text.split_once(" - ").map_or(text, |(_, text)| text);
+    let (status, error) = match objection.code {
+        403 => (StatusCode::UNAUTHORIZED, "not_authorised"),
+        404 => (StatusCode::NOT_FOUND, "not_found"),
+        _ => (StatusCode::BAD_REQUEST, "bad_request"),
+    };
+    (status, error, text.to_owned())
 }
 
 impl IntoResponse for Refusal {
@@ -221,6 +235,7 @@ impl IntoResponse for Refusal {
                 ),
             ),
             Self::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason),
+            Self::Objection(objection) => objected(&objection),
         };
         let body = axum::Json(json!({"error": error, "reason": reason}));
         let mut response = (status, body).into_response();

@@ -259,12 +259,8 @@ pub(super) async fn bind_queue(
     let arguments = json::field_table(new.arguments)?;
     let host = host(&broker, &vhost)?;
     host.with(|vhost| {
-        if !vhost.names.contains_key(&*queue) || !vhost.exchanges.contains_key(&*source) {
-            return Err(Refusal::Missing);
-        }
         let to = Destination::Queue(vhost.usable_queue(&queue, NO_CONNECTION)?);
-        vhost.bind(&source, to, &new.routing_key, arguments)?;
-        Ok(())
+        vhost.bind(&source, to, &new.routing_key, arguments)
     })?;
     Ok(StatusCode::CREATED)
 }

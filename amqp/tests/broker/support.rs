@@ -4,9 +4,7 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use coney_amqp::{
-    Broker, Consumer, ConsumerSpec, Delivery, Publication, Session, SessionStatus,
-};
+use coney_amqp::{Broker, Consumer, ConsumerSpec, Delivery, Publication, Session, SessionStatus};
 use coney_protocol::property::Properties;
 use coney_protocol::spec::QueueSpec;
 use coney_protocol::topology::{Exchange, Preset, Route, Topology, reply_queue};

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 use crate::client::{Client, long};
 
 async fn start() -> DevBroker {
-    DevBroker::builder().management(0).start().await.unwrap()
+    let starting = DevBroker::builder().management(0).start();
+    starting.await.expect("free ports")
 }
 
 /// `Basic` authentication of `guest:guest`.
@@ -21,11 +22,11 @@ async fn ask_with(
     headers: &[(&str, &str)],
     body: &Value,
 ) -> (u16, Value) {
-    let url = broker.management_url().unwrap();
+    let url = broker.management_url().expect("asked for");
     let mut stream = TcpStream::connect(url.trim_start_matches("http://"))
         .await
-        .unwrap();
-    let (method, path) = request.split_once(' ').unwrap();
+        .expect("it listens");
+    let (method, path) = request.split_once(' ').expect("method and path");
     let body = if body.is_null() {
         String::new()
     } else {
@@ -36,12 +37,18 @@ async fn ask_with(
         text += &format!("{name}: {value}\r\n");
     }
     text += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.write_all(text.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or_default())
+    stream
+        .read_to_string(&mut answer)
+        .await
+        .expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (
+        status.expect("a status"),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
 }
 
 async fn ask(broker: &DevBroker, request: &str, body: &Value) -> (u16, Value) {

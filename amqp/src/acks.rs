@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::pulse::Pulse;
+
 /// How many settlements are written together at most.
 const BATCH: usize = 1024;
 
@@ -38,6 +40,7 @@ pub(crate) struct Epoch {
     stale: Arc<AtomicU64>,
     received: AtomicU64,
     settled: AtomicU64,
+    pulse: Pulse,
     /// True if nothing can be handed back: the channel reads a stream.
     only_acks: bool,
 }
@@ -46,6 +49,7 @@ impl Epoch {
     /// Makes an epoch and the task that writes its settlements to `channel`, until `lost` resolves.
     pub(crate) fn start(
         channel: lapin::Channel,
+        pulse: Pulse,
         lost: impl Future<Output = ()> + Send + 'static,
         stale: &Arc<AtomicU64>,
         only_acks: bool,
@@ -57,6 +61,7 @@ impl Epoch {
             stale: Arc::clone(stale),
             received: AtomicU64::new(0),
             settled: AtomicU64::new(0),
+            pulse,
             only_acks,
         });
         let writer = Writer {
@@ -78,6 +83,8 @@ impl Epoch {
     /// Notes a delivery.
     pub(crate) fn receive(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+        self.pulse.heard();
+        self.pulse.used();
     }
 
     /// How many deliveries there were.
@@ -102,6 +109,12 @@ impl Epoch {
         if !sent {
             self.stale.fetch_add(1, Ordering::Relaxed);
         }
+        self.pulse.used();
+    }
+
+    /// Whether the connection answers.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Resolves when everything settled so far is written, or cannot be any more.

@@ -162,14 +162,15 @@ impl Broker {
         self.core.pool.status()
     }
 
-    /// Waits while the broker says that it takes no messages, being short of memory or disk. Returns at once while there
-    /// is no connection, too: publishing opens one.
+    /// Waits while it is not certain that something can be published: the broker says that it is short of memory or disk,
+    /// has not answered just now, though asked, or the connection is lost and not open again. Returns at once before the
+    /// first message, which opens a connection.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn unblocked(&self) {
-        self.core.pool.unblocked().await;
+    pub async fn publishes(&self) {
+        self.core.pool.usable().await;
     }
 
     /// Declares exchanges, queues and bindings, in this order; or checks that they exist, if this program may not

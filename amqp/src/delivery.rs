@@ -1,7 +1,9 @@
 //! One message from a queue, and how to settle it.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use coney_protocol::property::Properties;
@@ -106,6 +108,51 @@ impl Acker {
         if let Some(epoch) = &self.epoch {
             epoch.lost().await;
         }
+    }
+
+    /// Waits while the connection that brought the delivery has not answered for a third of a second: what is acknowledged
+    /// now may not arrive. Returns when it is lost, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn answers(&self) {
+        if let Some(epoch) = &self.epoch {
+            epoch.pulse().answers().await;
+        }
+    }
+
+    /// Drives `work` only while the connection that brought the delivery answers, and never again once it is lost: the
+    /// broker delivers the message again then, and somebody else does the work.
+    ///
+    /// That goes for a process that was stopped for longer than the broker waits, too, whatever its clocks say then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `work` where it stands.
+    pub async fn while_answered<T>(&self, work: impl Future<Output = T>) -> T {
+        let Some(epoch) = &self.epoch else {
+            return work.await;
+        };
+        let pulse = epoch.pulse();
+        let _reliance = pulse.rely();
+        let mut work = std::pin::pin!(work);
+        let mut wait = None;
+        poll_fn(|context| {
+            loop {
+                if epoch.is_over() {
+                    return Poll::Pending;
+                }
+                if pulse.is_fresh() {
+                    wait = None;
+                    return work.as_mut().poll(context);
+                }
+                let answer = wait.get_or_insert_with(|| Box::pin(pulse.next_answer()));
+                ready!(answer.as_mut().poll(context));
+                wait = None;
+            }
+        })
+        .await
     }
 
     /// Drops the handle of a stale delivery, which nobody has seen: nothing to settle, nothing to count.

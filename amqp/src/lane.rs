@@ -30,6 +30,9 @@ const WAITING: usize = 1024;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
+/// After how long without a confirm the broker is asked whether it still hears us.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// A channel being opened.
 type Opening = BoxFuture<'static, Result<Window, String>>;
 
@@ -48,7 +51,7 @@ pub(crate) struct Lane {
     backoff: Backoff,
     /// True if the next attempt to open a channel has to wait.
     pause: bool,
-    /// True from the loss of a connection until there is another: nobody should have to wait for it later.
+    /// True from the loss of a channel until there is another: nobody should have to wait for it later.
     reconnects: bool,
     /// Why there is no channel.
     trouble: String,
@@ -130,6 +133,10 @@ impl Lane {
         let Some(window) = &mut self.window else {
             return;
         };
+        if window.link().pulse().is_overdue() {
+            // what goes into the void has to be published again, and may arrive twice
+            return;
+        }
         while let Some(job) = self.waiting.pop_front() {
             if !window.has_room(&job, limit) {
                 self.waiting.push_front(job);
@@ -232,7 +239,6 @@ impl Lane {
         let group = window.last_words();
         self.confirmed(group);
         self.pause = true;
-        self.reconnects = true;
         let Some(window) = self.window.take() else {
             return;
         };
@@ -245,14 +251,18 @@ impl Lane {
     /// Puts messages back in front, with the ids they have.
     fn retry(&mut self, jobs: Vec<Job>, reason: String) {
         self.trouble = reason;
+        self.reconnects = true;
         for job in jobs.into_iter().rev() {
             self.waiting.push_front(job);
         }
     }
 
-    /// Answers the callers whose time is up.
+    /// Answers the callers whose time is up, and has the broker asked whether it still hears us.
     fn expire(&mut self) {
         let now = Instant::now();
+        if let Some(window) = self.window.as_ref().filter(|window| window.is_mute(QUIET, now)) {
+            window.link().pulse().used();
+        }
         let mut expired = Vec::new();
         if let Some(window) = &mut self.window {
             expired.extend(window.take_expired(now));

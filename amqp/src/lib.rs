@@ -45,6 +45,7 @@ mod link;
 mod pool;
 mod properties;
 mod publisher;
+mod pulse;
 mod ready;
 mod screen;
 mod server;

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::address::Address;
 use crate::error::ConnectError;
+use crate::pulse::Pulse;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::socket::{Kit, Socket, Switch, Transport};
@@ -43,6 +44,7 @@ pub(crate) struct Health {
     lost: CancellationToken,
     reason: Arc<Mutex<Option<String>>>,
     blocked: watch::Sender<Option<String>>,
+    pulse: Pulse,
 }
 
 impl Link {
@@ -82,24 +84,28 @@ impl Link {
         let socket = Socket::new(transport, Arc::clone(&switch));
         let connection = handshake(address, settings, role, socket, deadline).await?;
         guard.disarm();
-        Ok(Arc::new(Self::watched(connection, switch, tasks)))
+        Ok(Self::watched(connection, switch, tasks))
     }
 
-    fn watched(connection: Connection, switch: Arc<Switch>, tasks: &TaskTracker) -> Self {
+    fn watched(connection: Connection, switch: Arc<Switch>, tasks: &TaskTracker) -> Arc<Self> {
         let health = Health {
             lost: CancellationToken::new(),
             reason: Arc::default(),
             blocked: watch::Sender::new(None),
+            pulse: Pulse::default(),
         };
         // lapin's listeners compete for events instead of sharing them: this is the only one
         let events = Box::pin(connection.events_listener());
         let status = connection.status().clone();
         tasks.spawn(health.clone().watch(events, status));
-        Self {
+        let link = Arc::new(Self {
             connection,
             switch,
             health,
-        }
+        });
+        let pulse = link.pulse().clone();
+        tasks.spawn(pulse.feel(Arc::downgrade(&link), link.lost()));
+        link
     }
 
     /// A new channel.
@@ -140,6 +146,11 @@ impl Link {
     /// What the broker says while it takes no messages from this connection.
     pub(crate) fn blocked(&self) -> Option<String> {
         self.health.blocked()
+    }
+
+    /// Whether it answers.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.health.pulse
     }
 
     /// What is known of the connection, to be asked without keeping it.
@@ -198,13 +209,21 @@ impl Health {
         self.blocked.borrow().clone()
     }
 
-    /// Waits until the connection is not blocked any more, or lost.
-    pub(crate) async fn unblocked(&self) {
+    /// Waits until the connection takes messages and has answered just now, or is lost.
+    pub(crate) async fn usable(&self) {
         let mut blocked = self.blocked.subscribe();
-        tokio::select! {
-            _ = blocked.wait_for(Option::is_none) => {}
-            () = self.lost.cancelled() => {}
-        }
+        let usable = async {
+            // what is returned is a lock, not to be kept
+            drop(blocked.wait_for(Option::is_none).await);
+            while !self.pulse.is_fresh() {
+                self.pulse.next_answer().await;
+            }
+        };
+        self.lost.run_until_cancelled(usable).await;
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
     }
 
     /// Whether messages can be published.
@@ -214,6 +233,7 @@ impl Health {
                 reason: self.reason(),
             },
             Some(reason) => PublisherStatus::Blocked { reason },
+            None if self.pulse.is_overdue() => PublisherStatus::Silent,
             None => PublisherStatus::Ready,
         }
     }

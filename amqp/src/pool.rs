@@ -4,11 +4,12 @@
 //! pools [`Link`]s. A link may be used by many tasks at once, so nobody keeps the pool's object: it goes straight back,
 //! and the pool's part is to open no more connections than wanted and to hand out none that is lost.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use deadpool::managed::{self, PoolError, RecycleError, RecycleResult};
 use deadpool_lapin::{Metrics, PoolConfig, Runtime, Timeouts};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{ConnectError, ConnectErrorKind};
@@ -43,12 +44,14 @@ impl managed::Manager for Manager {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     links: managed::Pool<Manager>,
-    latest: Arc<Mutex<Latest>>,
+    latest: watch::Sender<Latest>,
 }
 
 /// How the last request for a connection ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Latest {
+    /// Nobody has asked for one.
+    None,
     Link(Health),
     Failed(String),
 }
@@ -73,7 +76,7 @@ impl Pool {
             .build()
             .map(|links| Self {
                 links,
-                latest: Arc::new(Mutex::new(Latest::Failed("not connected yet".to_owned()))),
+                latest: watch::Sender::new(Latest::None),
             })
             .map_err(|cause| ConnectError::url("the pool cannot be built").caused_by(cause))
     }
@@ -85,7 +88,7 @@ impl Pool {
             Ok(link) => Latest::Link(link.health()),
             Err(error) => Latest::Failed(error.to_string()),
         };
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+        self.latest.send_replace(latest);
         link
     }
 
@@ -94,7 +97,10 @@ impl Pool {
         if self.links.is_closed() {
             return PublisherStatus::Closed;
         }
-        match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.latest.borrow() {
+            Latest::None => PublisherStatus::Connecting {
+                reason: "not connected yet".to_owned(),
+            },
             Latest::Link(health) => health.status(),
             Latest::Failed(reason) => PublisherStatus::Connecting {
                 reason: reason.clone(),
@@ -102,13 +108,28 @@ impl Pool {
         }
     }
 
-    /// Waits while the broker takes no messages from the connection that was handed out last.
-    pub(crate) async fn unblocked(&self) {
-        let health = match &*self.latest.lock().unwrap_or_else(PoisonError::into_inner) {
-            Latest::Link(health) if health.blocked().is_some() => health.clone(),
-            _ => return,
-        };
-        health.unblocked().await;
+    /// Waits while the connection that was handed out last is blocked, does not answer, or is lost and not replaced.
+    ///
+    /// Returns at once while nobody has asked for one.
+    pub(crate) async fn usable(&self) {
+        let mut latest = self.latest.subscribe();
+        loop {
+            let health = match &*latest.borrow_and_update() {
+                Latest::None => return,
+                Latest::Link(health) if !health.is_lost() => Some(health.clone()),
+                Latest::Link(_) | Latest::Failed(_) => None,
+            };
+            if let Some(health) = health {
+                health.usable().await;
+                if !health.is_lost() {
+                    return;
+                }
+            }
+            // the publishing task that has lost a connection asks for the next one by itself
+            if latest.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn get(&self) -> Result<Arc<Link>, ConnectError> {

@@ -47,6 +47,9 @@ pub enum PublisherStatus {
         /// What the broker says.
         reason: String,
     },
+    /// Connected, but the broker has not answered for a third of a second: what is published waits until it does, or
+    /// the connection is replaced.
+    Silent,
     /// Connected.
     Ready,
     /// Closed for good.
@@ -58,6 +61,7 @@ impl fmt::Display for PublisherStatus {
         match self {
             Self::Connecting { reason } => write!(f, "not ready: {reason}"),
             Self::Blocked { reason } => write!(f, "blocked by the broker: {reason}"),
+            Self::Silent => f.write_str("not ready: the broker does not answer"),
             Self::Ready => f.write_str("ready"),
             Self::Closed => f.write_str("closed"),
         }

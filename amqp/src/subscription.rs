@@ -219,6 +219,7 @@ impl Subscription {
             .map_err(refused)?;
         let (epoch, writer) = Epoch::start(
             channel.clone(),
+            link.pulse().clone(),
             link.lost(),
             &self.shared.stale,
             spec.replay.is_some(),

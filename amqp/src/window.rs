@@ -202,6 +202,7 @@ impl Window {
     pub(crate) fn settle(&mut self, resolved: &[Resolved]) -> Vec<(Job, Verdict)> {
         if !resolved.is_empty() {
             self.heard = Instant::now();
+            self.link.pulse().heard();
         }
         let mut settled = Vec::new();
         for (number, verdict) in self.ledger.resolved(resolved) {

@@ -24,8 +24,9 @@ use crate::{report, restarts, schedule};
 const CALM: Duration = Duration::from_secs(4);
 /// How much of the time is kept for what comes after the last fault.
 const REST: Duration = Duration::from_secs(40);
-/// How long it may take until everything has come to rest, if it takes longer than usual.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long it may take until everything has come to rest, if it takes longer than usual: a quorum queue that does not
+/// hear that a message has arrived where it dead-letters to sends it once more after three minutes.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// How long workers may take to start.
 const START: Duration = Duration::from_secs(30);
 

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use coney::TaskContext;
@@ -41,7 +42,7 @@ impl Journal {
         Ok(Self(Arc::new(file)))
     }
 
-    /// Writes a line in one piece.
+    /// Writes a line in one piece: id, attempt, mark, redeliveries, and milliseconds since 1970.
     pub(crate) fn note(&self, ctx: &TaskContext, mark: Mark) {
         let word = match mark {
             Mark::Start => "start",
@@ -49,7 +50,9 @@ impl Journal {
             Mark::Failed => "failed",
         };
         let (attempt, redeliveries) = (ctx.attempt(), ctx.redeliveries());
-        let line = format!("{} {attempt} {word} {redeliveries}\n", ctx.id());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let millis = now.map_or(0, |now| now.as_millis());
+        let line = format!("{} {attempt} {word} {redeliveries} {millis}\n", ctx.id());
         (&*self.0)
             .write_all(line.as_bytes())
             .expect("the journal can be written");
@@ -60,7 +63,7 @@ impl Journal {
 pub(crate) fn count(text: &str, runs: &mut HashMap<String, Runs>) {
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let [id, attempt, word, redeliveries] = words[..] else {
+        let [id, attempt, word, redeliveries, _millis] = words[..] else {
             continue;
         };
         let Ok(attempt) = attempt.parse() else {
@@ -87,10 +90,10 @@ mod tests {
     fn runs_are_counted_by_task_and_attempt() {
         let mut runs = HashMap::new();
         count(
-            "a 1 start 0\na 1 failed 0\na 2 start 0\nb 1 start 0\n",
+            "a 1 start 0 1\na 1 failed 0 2\na 2 start 0 3\nb 1 start 0 3\n",
             &mut runs,
         );
-        count("a 2 start 1\na 2 done 1\ntorn", &mut runs);
+        count("a 2 start 1 5\na 2 done 1 6\ntorn", &mut runs);
         let expected = Runs {
             starts: 3,
             done: 1,

@@ -90,14 +90,32 @@ struct Cast {
     nodes: usize,
 }
 
-/// The faults of a run of this length: first each kind once in a random order, then as they come.
-///
-/// Those of the broker take long and nothing is sent meanwhile, so that they come seldom.
+/// Milliseconds between two faults, at least and at most.
+struct Pace {
+    /// While each kind comes once.
+    first: (u64, u64),
+    /// After that.
+    then: (u64, u64),
+}
+
+const SMALL_PACE: Pace = Pace {
+    first: (500, 5_000),
+    then: (1_000, 9_000),
+};
+
+/// Those of the broker take long, and nothing is sent meanwhile.
+const LARGE_PACE: Pace = Pace {
+    first: (18_000, 26_000),
+    then: (25_000, 60_000),
+};
+
+/// The faults of a run of this length: first each kind once in a random order and soon after each other, then as they
+/// come, and with time to recover from most of them.
 pub(crate) fn draw(seed: u64, length: Duration, workers: usize, nodes: usize) -> Vec<Event> {
     let mut dice = Dice::new(seed);
     let cast = Cast { workers, nodes };
-    let mut events = track(&mut dice, &SMALL, (500, 5_000), length, cast);
-    events.extend(track(&mut dice, &LARGE, (18_000, 26_000), length, cast));
+    let mut events = track(&mut dice, &SMALL, &SMALL_PACE, length, cast);
+    events.extend(track(&mut dice, &LARGE, &LARGE_PACE, length, cast));
     events.sort_by_key(|event| event.at);
     events
 }
@@ -105,7 +123,7 @@ pub(crate) fn draw(seed: u64, length: Duration, workers: usize, nodes: usize) ->
 fn track(
     dice: &mut Dice,
     kinds: &[(usize, Kind)],
-    (shortest, longest): (u64, u64),
+    pace: &Pace,
     length: Duration,
     cast: Cast,
 ) -> Vec<Event> {
@@ -114,7 +132,10 @@ fn track(
     let mut at = dice.millis(2_000, 6_000);
     let mut events = Vec::new();
     while at < length {
-        let kind = first.pop().unwrap_or_else(|| dice.pick(kinds));
+        let (kind, (shortest, longest)) = match first.pop() {
+            Some(kind) => (kind, pace.first),
+            None => (dice.pick(kinds), pace.then),
+        };
         let fault = fault(dice, kind, cast);
         events.push(Event { at, fault });
         at += dice.millis(shortest, longest);

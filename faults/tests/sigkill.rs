@@ -46,6 +46,7 @@ impl WorkerProcess {
         let text = fs::read_to_string(&self.journal).unwrap_or_default();
         for line in text.lines() {
             let (id, rest) = line.split_once(' ').expect("an id and more");
+            let (rest, _millis) = rest.rsplit_once(' ').expect("a time at the end");
             notes
                 .entry(id.to_owned())
                 .or_default()

@@ -132,8 +132,8 @@ impl TaskContext {
     /// How often this attempt was delivered before and not finished: its worker died, lost its connection or stopped.
     ///
     /// Exact where the queue is a quorum queue (`x-delivery-count`; from RabbitMQ 4.3 on without what a worker handed
-    /// back by itself); on classic queues 1 stands for "at least once". A task that must not do a thing twice looks
-    /// closer when this is not 0.
+    /// back by itself). On classic queues the workers count it in the message, which goes to the end of its queue for that.
+    /// A task that must not do a thing twice looks closer when this is not 0.
     #[must_use]
     pub fn redeliveries(&self) -> u32 {
         self.0.redeliveries

@@ -30,13 +30,15 @@ pub enum Reason {
     ContentType,
     /// It was too late to start.
     Expired,
+    /// It was delivered too often without being finished: its workers died over it.
+    DeliveryLimit,
     /// It embeds steps that this version does not send on (a chain, links, a chord).
     Unsupported,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Exhausted,
         Self::Dead,
         Self::Decode,
@@ -45,6 +47,7 @@ impl Reason {
         Self::TooLarge,
         Self::ContentType,
         Self::Expired,
+        Self::DeliveryLimit,
         Self::Unsupported,
     ];
 
@@ -66,6 +69,7 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::ContentType => "content_type",
             Self::Expired => "expired",
+            Self::DeliveryLimit => "delivery_limit",
             Self::Unsupported => "unsupported",
         }
     }
@@ -102,13 +106,14 @@ pub fn mark(
 }
 
 /// What [`mark`] and the attempts before it wrote on a message, and what would end it again at once.
-const UNMARKED: [&str; 9] = [
+const UNMARKED: [&str; 10] = [
     names::REASON,
     names::ERROR,
     names::QUEUE,
     names::WORKER,
     names::DIED_AT,
     names::ATTEMPTS,
+    names::REDELIVERIES,
     "retries",
     "eta",
     "expires",
@@ -198,7 +203,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::parse(reason.as_str()), Some(reason));
         }
-        assert_eq!(Reason::parse("delivery_limit"), None);
+        assert_eq!(Reason::parse("rejected"), None);
     }
 
     #[test]

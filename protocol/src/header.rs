@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::id::TaskId;
-use crate::property::Table;
+use crate::property::{Table, Value};
 use crate::spec::RetryPolicy;
 use crate::trace::TraceContext;
 
@@ -17,6 +17,8 @@ pub mod names {
     pub const ATTEMPTS: &str = "coney-attempts";
     /// The retry policy of this call, instead of the task's: see `RetryPolicy`'s text form.
     pub const RETRY: &str = "coney-retry";
+    /// How often a message was delivered before and not finished, where the broker does not count that.
+    pub const REDELIVERIES: &str = "coney-redeliveries";
     /// The queue that a dead letter came from.
     pub const QUEUE: &str = "coney-queue";
     /// The worker that gave a dead letter up.
@@ -194,6 +196,22 @@ impl Header {
     #[must_use]
     pub fn retry(&self) -> Option<RetryPolicy> {
         self.extra.get(names::RETRY)?.as_str()?.parse().ok()
+    }
+
+    /// How often this attempt was delivered before, as far as workers had to count it themselves.
+    #[must_use]
+    pub fn redeliveries(&self) -> u32 {
+        let count = self.extra.get(names::REDELIVERIES);
+        let count = count.and_then(Value::as_i64);
+        count.map_or(0, |count| count.try_into().unwrap_or(0))
+    }
+
+    /// Notes how often this attempt was delivered before; 0 takes the note away.
+    pub fn set_redeliveries(&mut self, count: u32) {
+        match count {
+            0 => drop(self.extra.remove(names::REDELIVERIES)),
+            count => drop(self.extra.insert(names::REDELIVERIES, i64::from(count))),
+        }
     }
 
     /// The text that a reply has to carry to be matched.

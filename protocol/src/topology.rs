@@ -175,6 +175,19 @@ impl Preset {
         }
     }
 
+    /// After how many redeliveries a worker gives up a message of `queue`: none where the broker does that itself.
+    ///
+    /// Quorum queues count deliveries (`x-delivery-limit`,
+    /// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>); classic queues only tell the first from
+    /// later ones.
+    #[must_use]
+    pub fn worker_delivery_limit(self, queue: &QueueSpec) -> Option<u32> {
+        match self {
+            Self::Native => None,
+            Self::Celery => Some(queue.delivery_limit),
+        }
+    }
+
     /// Where to publish a task for the queue called `queue`.
     #[must_use]
     pub fn route(self, queue: &str) -> Route {

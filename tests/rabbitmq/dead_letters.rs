@@ -393,8 +393,8 @@ async fn what_the_broker_gave_up_says_so_and_runs_again() {
 
     let list = letters.list(10).await.expect("a list");
     let reasons: Vec<_> = list.iter().map(|letter| letter.reason.clone()).collect();
-    let other = |word: &str| DeadReason::Other(word.to_owned());
-    assert_eq!(reasons, [other("rejected"), other("delivery_limit")]);
+    let rejected = DeadReason::Other("rejected".to_owned());
+    assert_eq!(reasons, [rejected, Reason::DeliveryLimit.into()]);
     assert!(list.iter().all(|letter| letter.died_at.is_some()));
 
     broken.0.store(false, Ordering::SeqCst);

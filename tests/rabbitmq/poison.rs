@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 use coney::prelude::*;
 use coney::protocol::property::{Properties, Value};
 use coney::protocol::reply::{Reply, Status};
-use coney::protocol::topology;
+use coney::protocol::topology::{self, Preset};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use tokio::sync::mpsc;
 
+use crate::support::proxy::Proxy;
 use crate::support::raw::{RawPublisher, long, short};
-use crate::support::{Vhost, bare, text_header, within};
+use crate::support::{RunningWorker, Vhost, bare, text_header, within};
 use crate::tasks;
 
 /// A worker, a reply queue, and a check that poison is handled and the worker goes on.
@@ -77,6 +79,55 @@ impl Kitchen {
 }
 
 const GOOD: &str = r#"[[1, 2], {}, {}]"#;
+
+#[derive(Queue)]
+#[queue(name = "deadly", concurrency = 1, delivery_limit = 2)]
+struct Deadly;
+
+/// Never ends by itself; writes down how often it was delivered before.
+#[task(queue = Deadly)]
+async fn kill_worker(State(seen): State<mpsc::UnboundedSender<u32>>, ctx: TaskContext) {
+    seen.send(ctx.redeliveries()).expect("the test listens");
+    std::future::pending::<()>().await;
+}
+
+/// Cuts the worker's connection whenever it runs the message; returns what its attempts saw, and why it was given up.
+async fn cut_until_given_up(preset: Preset) -> (Vec<u32>, String) {
+    let (vhost, proxy) = (Vhost::new(), Proxy::start().await);
+    let connect = async |url: String| {
+        let builder = Broker::builder(&url).preset(preset);
+        builder.connect().await.expect("connected")
+    };
+    let (seen, mut sees) = mpsc::unbounded_channel::<u32>();
+    let broker = connect(proxy.url(&vhost.name)).await;
+    let _worker = RunningWorker::start(&broker, |w| w.state(seen).task::<kill_worker>()).await;
+    let client = Client::new(&connect(vhost.url()).await);
+    kill_worker::call().send(&client).await.expect("sent");
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.extend(within("a delivery", sees.recv()).await);
+        proxy.cut();
+    }
+    let letters = client.dead_letters::<Deadly>();
+    let given_up = async {
+        loop {
+            let list = letters.list(1).await.expect("a list");
+            if let Some(letter) = list.first() {
+                break letter.reason.to_string();
+            }
+        }
+    };
+    let reason = within("a dead letter", given_up).await;
+    (all, reason)
+}
+
+#[tokio::test]
+async fn a_message_whose_workers_die_over_it_is_kept_after_its_delivery_limit() {
+    for preset in [Preset::Native, Preset::Celery] {
+        let (seen, reason) = cut_until_given_up(preset).await;
+        assert_eq!((&seen[..], &*reason), (&[0, 1, 2][..], "delivery_limit"));
+    }
+}
 
 #[tokio::test]
 async fn an_unknown_task_is_kept() {

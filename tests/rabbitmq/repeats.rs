@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use coney::prelude::*;
 use uuid::Uuid;
 
 use crate::support::proxy::Proxy;
-use crate::support::{RunningWorker, Vhost, bare, connect};
-use crate::tasks::{Fast, Gate};
+use crate::support::{RunningWorker, Vhost, bare, connect, within};
+use crate::tasks::{Fast, Gate, Slow};
 
 /// How many attempts ended, by themselves or not.
 #[derive(Clone, Default)]
@@ -62,6 +63,30 @@ async fn a_message_that_is_published_twice_runs_once() {
     assert_eq!(left.expect("the queue is there"), 0);
 }
 
+#[tokio::test]
+async fn one_message_in_two_queues_runs_for_each() {
+    let (vhost, gate, ended) = (Vhost::new(), Gate::closed(), Ended::default());
+    let worker = vhost
+        .worker(|w| {
+            w.state(gate.clone())
+                .state(ended.clone())
+                .task::<pass_gate>()
+                .queue::<Fast>()
+                .queue::<Slow>()
+        })
+        .await;
+    gate.open.add_permits(10);
+    // as an exchange does that has a binding to either
+    let id = Uuid::now_v7().to_string();
+    for queue in ["fast", "slow"] {
+        let mut properties = bare("coney.pass_gate", "the same");
+        properties.message_id = Some(id.clone());
+        vhost.publish_raw(queue, properties, "[[], {}, {}]").await;
+        gate.wait_started(1).await;
+    }
+    worker.stop().await.expect("a clean stop");
+}
+
 /// A worker behind a proxy and a call that waits at the gate.
 async fn cut_while_running(outlives: bool) -> (u32, usize, usize) {
     let (vhost, gate, ended) = (Vhost::new(), Gate::closed(), Ended::default());
@@ -89,6 +114,52 @@ async fn cut_while_running(outlives: bool) -> (u32, usize, usize) {
     let left = vhost.broker().await.queue_depth("fast").await;
     assert_eq!(left.expect("the queue is there"), 0);
     (redeliveries, ended_before, ended.0.load(Ordering::SeqCst))
+}
+
+/// Counts until it is let through; returns how often it was delivered before.
+#[task(queue = Fast)]
+async fn count_on(
+    State(gate): State<Gate>,
+    State(count): State<Arc<AtomicUsize>>,
+    ctx: TaskContext,
+) -> u32 {
+    let mut beat = tokio::time::interval(Duration::from_millis(5));
+    while gate.open.try_acquire().is_err() {
+        beat.tick().await;
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+    ctx.redeliveries()
+}
+
+#[tokio::test]
+async fn an_attempt_stands_still_while_the_broker_does_not_answer() {
+    let (vhost, gate) = (Vhost::new(), Gate::closed());
+    let count = Arc::new(AtomicUsize::new(0));
+    let proxy = Proxy::start().await;
+    let broker = connect(&proxy.url(&vhost.name)).await;
+    let _worker = RunningWorker::start(&broker, |w| {
+        w.state(gate.clone())
+            .state(Arc::clone(&count))
+            .task::<count_on>()
+    })
+    .await;
+    let client = vhost.client().await;
+    let handle = count_on::call().send(&client).await.expect("sent");
+    let counts = async |is_counting: bool| loop {
+        let before = count.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if (count.load(Ordering::SeqCst) > before) == is_counting {
+            break;
+        }
+    };
+    within("it counts", counts(true)).await;
+    proxy.hold_answers(true);
+    within("it stands still", counts(false)).await;
+    proxy.hold_answers(false);
+    within("it counts again", counts(true)).await;
+    gate.open.add_permits(1);
+    let redeliveries = handle.result().timeout(secs(10)).await.expect("a result");
+    assert_eq!(redeliveries, 0);
 }
 
 #[tokio::test]

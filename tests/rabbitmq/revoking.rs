@@ -11,9 +11,13 @@ use coney::{ResultErrorKind, RevokeErrorKind};
 use crate::support::{RunningWorker, Vhost, connect, told, within};
 use crate::tasks::{self, BlockingGate, Gate, Runs};
 
+/// Longer than a slow broker takes to tell the workers.
+const LONG_MS: u64 = 15_000;
+const LONG: Duration = Duration::from_millis(LONG_MS);
+
 /// Waits until the caller is told that the task was cancelled, and returns how.
 async fn cancelled<T: Send + 'static, E: 'static>(handle: &TaskHandle<T, E>) -> String {
-    let Err(error) = handle.result().timeout(secs(20)).await else {
+    let Err(error) = handle.result().timeout(secs(60)).await else {
         panic!("{handle:?} has a result");
     };
     match error.kind() {
@@ -121,7 +125,7 @@ async fn a_delayed_task_never_runs() {
     let _worker = vhost.worker(|w| w.task::<tasks::now>()).await;
     let client = vhost.client().await;
     let handle = tasks::now::call()
-        .delay(Duration::from_millis(5000))
+        .delay(LONG)
         .send(&client)
         .await
         .expect("sent");
@@ -137,7 +141,7 @@ async fn the_next_attempt_never_runs() {
         .worker(|w| w.state(runs.clone()).task::<tasks::come_back>())
         .await;
     let client = vhost.client().await;
-    let handle = tasks::come_back::call("a".into(), 5000, false)
+    let handle = tasks::come_back::call("a".into(), LONG_MS, false)
         .send(&client)
         .await
         .expect("sent");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::place::place;
@@ -38,6 +38,8 @@ struct Shared {
     words: broadcast::Sender<(usize, &'static [u8])>,
     /// How many bytes the client of a first connection may send before it is told to go.
     close_after: AtomicUsize,
+    /// True while nothing that the broker says comes through.
+    deaf: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -52,6 +54,7 @@ impl Proxy {
             accepted: AtomicUsize::new(0),
             words: broadcast::Sender::new(8),
             close_after: AtomicUsize::new(usize::MAX),
+            deaf: watch::Sender::new(false),
         });
         let accept = accept(listener, Arc::clone(&shared), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
@@ -90,6 +93,11 @@ impl Proxy {
     /// Refuses new connections, or takes them again.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.shared.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Holds back whatever the broker says from now on, or lets it through again; what clients say goes on arriving.
+    pub(crate) fn hold_answers(&self, holds: bool) {
+        self.shared.deaf.send_replace(holds);
     }
 
     /// Tells the client of a quiet connection that the broker is short of memory, or no longer.
@@ -148,10 +156,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 /// Copies both ways until either side ends.
 async fn forward(near: TcpStream, number: usize, shared: &Shared) -> Option<()> {
     let mut words = shared.words.subscribe();
+    let mut deaf = shared.deaf.subscribe();
     let far = TcpStream::connect(&place().amqp).await.ok()?;
     let (mut near_in, mut near_out) = near.into_split();
     let (mut far_in, mut far_out) = far.into_split();
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut held = Vec::new();
     loop {
         tokio::select! {
             length = near_in.read(&mut up) => match length.ok()? {
@@ -163,10 +173,14 @@ async fn forward(near: TcpStream, number: usize, shared: &Shared) -> Option<()> 
                     far_out.write_all(&up[..length]).await.ok()?;
                 }
             },
-            length = far_in.read(&mut down) => match length.ok()? {
+            length = far_in.read(&mut down), if held.is_empty() => match length.ok()? {
                 0 => return None,
-                length => near_out.write_all(&down[..length]).await.ok()?,
+                length => held.extend_from_slice(&down[..length]),
             },
+            () = async { drop(deaf.wait_for(|deaf| !deaf).await) }, if !held.is_empty() => {
+                near_out.write_all(&held).await.ok()?;
+                held.clear();
+            }
             Ok((line, bytes)) = words.recv() => if line == number {
                 near_out.write_all(bytes).await.ok()?;
             },

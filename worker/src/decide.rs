@@ -11,6 +11,7 @@
 //! | not due yet | the same message through the delay ladder | ack |
 //! | revoked before it started | REVOKED result `revoked` | ack |
 //! | revoked while it ran, and no success | REVOKED result `terminated` | ack |
+//! | delivered again, where only workers count that | the same message with its count | ack |
 //! | poison | FAILURE result (REVOKED if expired), dead letter with its reason | ack |
 //! | aborted at shutdown, not revoked | – (the message itself, if it was acknowledged early) | back to the queue |
 
@@ -92,6 +93,12 @@ impl Disposition {
         then: Then::Ack,
     };
 
+    /// The message comes back at once.
+    pub(crate) const AGAIN: Self = Self {
+        again: Some(Again::Now),
+        ..Self::ACK
+    };
+
     /// The word for metrics and logs.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
@@ -127,10 +134,7 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
         Outcome::Failed { next, report } => failed(facts, next, report),
         Outcome::TimedOut(limit) => failed(facts, Next::Retry, time_limit(limit)),
         // what was acknowledged early has to be sent again to come back
-        Outcome::Aborted if facts.spec.ack == AckMode::Early => Disposition {
-            again: Some(Again::Now),
-            ..Disposition::ACK
-        },
+        Outcome::Aborted if facts.spec.ack == AckMode::Early => Disposition::AGAIN,
         Outcome::Aborted => Disposition {
             then: Then::Requeue,
             ..Disposition::ACK

@@ -56,6 +56,8 @@ pub(crate) enum NoJob {
     Revoked(Message),
     /// It will be after this time.
     Early(Message, Duration),
+    /// It was delivered before, and nobody but us counts that: the number is in the message now.
+    Counted(Message),
 }
 
 /// What the stage knows of the worker and the queue.
@@ -67,6 +69,8 @@ pub(crate) struct Decoder {
     pub(crate) limits: Limits,
     pub(crate) replies: Arc<ReplyLine>,
     pub(crate) revocations: Arc<Revocations>,
+    /// After how many redeliveries a message is given up, if the broker does not do that.
+    pub(crate) delivery_limit: Option<u32>,
 }
 
 impl Decoder {
@@ -78,13 +82,21 @@ impl Decoder {
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Result<Job, Box<NoJob>> {
-        let message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
+        let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
         let Some(entered) = self.revocations.enter(&message.header.id, Instant::now()) else {
             return Err(Box::new(NoJob::Revoked(message)));
         };
         if let Some(remaining) = remaining(&message.header, now) {
             return Err(Box::new(NoJob::Early(message, remaining)));
         }
+        let redeliveries = match self.delivery_limit {
+            None => redeliveries,
+            Some(limit) => match count(&mut message.header, redeliveries > 0, limit) {
+                Ok(Some(counted)) => counted,
+                Ok(None) => return Err(Box::new(NoJob::Counted(message))),
+                Err(refused) => return Err(refused.of(&message)),
+            },
+        };
         match self.prepare(&message, redeliveries, cancellation, now) {
             Ok((handler, context, attempt)) => Ok(Job {
                 message,
@@ -93,12 +105,7 @@ impl Decoder {
                 attempt,
                 entered,
             }),
-            Err(refused) => Err(Box::new(NoJob::Poison(Poison {
-                reason: refused.reason,
-                report: refused.report,
-                reply: ReplyAddress::of(&message.header),
-                letter: Letter::of(&message),
-            }))),
+            Err(refused) => Err(refused.of(&message)),
         }
     }
 
@@ -182,6 +189,16 @@ impl Refused {
         Box::new(Self { reason, report })
     }
 
+    /// The message that is refused.
+    fn of(self, message: &Message) -> Box<NoJob> {
+        Box::new(NoJob::Poison(Poison {
+            reason: self.reason,
+            report: self.report,
+            reply: ReplyAddress::of(&message.header),
+            letter: Letter::of(message),
+        }))
+    }
+
     /// What Celery answers for arguments that do not fit.
     fn arguments(error: &ArgumentError) -> Box<Self> {
         let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
@@ -199,6 +216,30 @@ impl Refused {
         };
         Self::new(reason, ErrorReport::of(error))
     }
+}
+
+/// Counts how often a message was delivered before, on a queue that only says whether it was; `None` if it does not run
+/// this time.
+///
+/// The count lives in the message, so that it survives the worker that the message kills; and it can only grow by
+/// publishing the message anew. So a redelivery is not run: the message goes to the end of its queue with its count, and
+/// runs when it comes from there.
+fn count(
+    header: &mut Header,
+    is_redelivery: bool,
+    limit: u32,
+) -> Result<Option<u32>, Box<Refused>> {
+    let before = header.redeliveries();
+    // retries, dead letters and what is deferred start from 0 again, as on a quorum queue
+    header.set_redeliveries(0);
+    if !is_redelivery {
+        return Ok(Some(before));
+    }
+    if before >= limit {
+        return Err(Refused::new(Reason::DeliveryLimit, too_often(limit)));
+    }
+    header.set_redeliveries(before + 1);
+    Ok(None)
 }
 
 /// How long a message has yet to wait: one that is late, or has expired, waits no more.
@@ -242,6 +283,15 @@ fn unknown(task: &str) -> ErrorReport {
 /// What Celery answers for a task that was too late.
 fn expired() -> ErrorReport {
     ErrorReport::new("TaskRevokedError", "expired").module("celery.exceptions")
+}
+
+fn too_often(limit: u32) -> ErrorReport {
+    ErrorReport::new(
+        "DeliveryLimitExceeded",
+        format!(
+            "delivered again more than {limit} times and never finished: its workers died over it"
+        ),
+    )
 }
 
 /// Running the task and dropping what shall follow would lose work in silence.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use coney_amqp::Acker;
 use coney_protocol::context::TaskContext;
 use coney_protocol::header::TimeLimit;
 use futures_util::FutureExt;
@@ -28,7 +29,8 @@ pub(crate) struct Limits {
     pub(crate) abort: CancellationToken,
 }
 
-/// Runs an attempt to its end, to its hard limit, or until it is revoked, aborted, or its delivery lost.
+/// Runs an attempt to its end, to its hard limit, or until it is revoked, aborted, or the delivery lost that it depends
+/// on, if it depends on one.
 ///
 /// A blocking attempt cannot be cut off: it is abandoned, counted, and keeps its slot until it ends by itself.
 ///
@@ -40,14 +42,14 @@ pub(crate) async fn execute(
     context: &TaskContext,
     attempt: Attempt,
     limits: &Limits,
-    lost: impl Future<Output = ()>,
+    delivery: Option<&Acker>,
     slot: OwnedSemaphorePermit,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
         run_blocking(attempt, span.clone(), slot).boxed()
     } else {
-        run_async(attempt, slot).boxed()
+        run_async(attempt, delivery, slot).boxed()
     };
     let outcome = tokio::select! {
         biased;
@@ -56,7 +58,7 @@ pub(crate) async fn execute(
         never = warn_after(limits.time.soft, context) => match never {},
         () = revoked(limits, context) => Outcome::Revoked,
         () = limits.abort.cancelled() => Outcome::Aborted,
-        () = lost => Outcome::Aborted,
+        () = lost(delivery) => Outcome::Aborted,
     };
     context.cancellation().cancel();
     if handler.spec().blocking {
@@ -90,11 +92,25 @@ async fn revoked(limits: &Limits, context: &TaskContext) {
     tokio::time::sleep(limits.revoke_grace).await;
 }
 
-async fn run_async(attempt: Attempt, _slot: OwnedSemaphorePermit) -> Outcome {
-    AssertUnwindSafe(attempt)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
+/// Waits until the broker has the message of an attempt delivered again.
+async fn lost(delivery: Option<&Acker>) {
+    match delivery {
+        Some(delivery) => delivery.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn run_async(
+    attempt: Attempt,
+    delivery: Option<&Acker>,
+    _slot: OwnedSemaphorePermit,
+) -> Outcome {
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
+    let ended = match delivery {
+        Some(delivery) => delivery.while_answered(attempt).await,
+        None => attempt.await,
+    };
+    ended.unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
 }
 
 async fn run_blocking(

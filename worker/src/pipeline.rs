@@ -1,6 +1,7 @@
 //! One delivery, the stages in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
@@ -16,7 +17,7 @@ use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
 use crate::decode::{self, Decoder, Job, NoJob, Poison};
 use crate::execute::{Limits, execute};
 use crate::repeats::{Arrival, Repeats};
-use crate::settle::{Letter, ReplyAddress, Settler};
+use crate::settle::{Letter, Settler};
 use crate::telemetry;
 
 /// The stages of one queue.
@@ -29,6 +30,9 @@ pub(crate) struct Pipeline {
     pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
     pub(crate) revoke_grace: Duration,
+    pub(crate) under_way: UnderWay,
+    /// Fires when no more attempts shall be started.
+    pub(crate) stopping: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
@@ -72,6 +76,10 @@ impl Pipeline {
 
     /// Takes one delivery through all stages; true if all that follows from it is confirmed.
     async fn work(&self, delivery: Delivery, slot: OwnedSemaphorePermit) -> bool {
+        let under_way = self.under_way.enter();
+        if !self.has_way_back(&delivery, under_way.is_alone).await {
+            return false;
+        }
         let redeliveries = redeliveries(&delivery);
         let Delivery {
             properties,
@@ -103,7 +111,29 @@ impl Pipeline {
                 let disposition = early(remaining);
                 self.settle(disposition, message, Some(acker)).await
             }
+            Err(NoJob::Counted(message)) => {
+                self.settle(Disposition::AGAIN, message, Some(acker)).await
+            }
         }
+    }
+
+    /// Waits until what follows from a task can be published and acknowledged; false if the message goes back instead,
+    /// being dropped.
+    ///
+    /// A task that is run before would have to be held when it has ended, and is run again if its delivery is lost
+    /// meanwhile.
+    async fn has_way_back(&self, delivery: &Delivery, is_alone: bool) -> bool {
+        let way = async {
+            // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full;
+            // and one task alone does not wait for an answer, but is the question
+            if delivery.properties.reply_to.is_some() && !is_alone {
+                self.settler.broker.publishes().await;
+            }
+            self.settler.keeps_up().await;
+            delivery.acker.answers().await;
+        };
+        let is_open = self.stopping.run_until_cancelled(way).await.is_some();
+        is_open && !delivery.acker.is_stale()
     }
 
     async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) -> bool {
@@ -135,23 +165,11 @@ impl Pipeline {
         };
         // the end of a blocking attempt is awaited, as nothing can end it
         let goes_on = self.outlives_connection || spec.blocking;
-        let lost = async {
-            match acker.as_ref().filter(|_| !goes_on) {
-                Some(acker) => acker.lost().await,
-                None => std::future::pending().await,
-            }
-        };
-        // a task whose result cannot be sent now would have to be held, and run again if its delivery were lost meanwhile
-        if ReplyAddress::of(&message.header).is_some() {
-            tokio::select! {
-                () = self.settler.broker.unblocked() => {}
-                () = self.abort.cancelled() => {}
-            }
-        }
+        let delivery = acker.as_ref().filter(|_| !goes_on);
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, lost, slot).await
+            execute(&handler, &context, attempt, &limits, delivery, slot).await
         };
         let facts = Facts {
             header: &message.header,
@@ -201,6 +219,32 @@ impl Pipeline {
         self.settler
             .settle(disposition, || Letter::of(&message), acker)
             .await
+    }
+}
+
+/// How many messages of a queue are worked on.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(AtomicUsize);
+
+/// A message that is worked on until this is dropped.
+struct OneUnderWay<'a> {
+    all: &'a AtomicUsize,
+    is_alone: bool,
+}
+
+impl UnderWay {
+    fn enter(&self) -> OneUnderWay<'_> {
+        let others = self.0.fetch_add(1, Ordering::Relaxed);
+        OneUnderWay {
+            all: &self.0,
+            is_alone: others == 0,
+        }
+    }
+}
+
+impl Drop for OneUnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,11 @@
-//! Messages that are delivered twice to the same worker, which runs them once.
+//! Messages that a queue delivers twice to the same worker, which runs them once.
 //!
 //! A publisher that did not hear the confirm publishes again, and a broker that did not hear the ack delivers again.
 //! Both keep the message's id, which is fresh for every publication, retries among them. So a worker remembers the ids
 //! of messages that it has finished or is working on: a repetition is not run, but acknowledged with the original. What
 //! another worker has finished it cannot know, and that is why tasks have to bear being run twice.
+//!
+//! Each queue has a memory of its own: one message that is routed to two queues is no repetition.
 //!
 //! Only ids that are UUIDs count, as coney's are. Those of other clients may be anything, the same for every message
 //! even, and a message must not be taken for a repetition that it is not.
@@ -15,10 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How many finished messages a worker remembers at least; 16 bytes each, and as many again.
+/// How many finished messages are remembered for a queue at least; 16 bytes each, and as many again.
 pub(crate) const REMEMBERED: usize = 25_000;
 
-/// What a worker has finished and what it works on.
+/// What was finished of a queue's messages, and what is worked on.
 #[derive(Debug)]
 pub(crate) struct Repeats {
     remembered: usize,

@@ -16,6 +16,7 @@ use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::topology::{Preset, Route, Topology};
 use coney_protocol::wire;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -117,6 +118,9 @@ impl Consequences {
 /// How long to wait before what the broker did not confirm is published again.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long what follows from a task may stay unconfirmed before no other is started.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Performs dispositions of one queue.
 #[derive(Debug)]
 pub(crate) struct Settler {
@@ -127,6 +131,8 @@ pub(crate) struct Settler {
     pub(crate) worker: String,
     /// Fires when the worker stops at once.
     pub(crate) abort: CancellationToken,
+    /// How many dispositions wait for their confirms for longer than they should.
+    pub(crate) late: watch::Sender<usize>,
 }
 
 impl Settler {
@@ -184,8 +190,24 @@ impl Settler {
         is_done
     }
 
-    /// Publishes what is not confirmed yet.
+    /// Waits while what follows from other tasks of the queue is not confirmed for longer than it should be.
+    pub(crate) async fn keeps_up(&self) {
+        let mut late = self.late.subscribe();
+        // what is returned is a lock, not to be kept
+        drop(late.wait_for(|late| *late == 0).await);
+    }
+
+    /// Publishes what is not confirmed yet, and says so when that takes long.
     async fn publish_all(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
+        let mut confirmed = std::pin::pin!(self.publish_both(consequences));
+        if let Ok(confirmed) = tokio::time::timeout(LATE, &mut confirmed).await {
+            return confirmed;
+        }
+        let _late = Late::note(&self.late);
+        confirmed.await
+    }
+
+    async fn publish_both(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
         let Consequences { reply, moved } = consequences;
         // the message moves on whether or not its caller can be told
         let (answered, moved_on) = tokio::join!(
@@ -328,6 +350,22 @@ impl Settler {
         self.publish(publication, || self.topology.clone()).await?;
         telemetry::dead_letter(&self.queue, reason);
         Ok(())
+    }
+}
+
+/// A disposition that waits for its confirms for longer than it should.
+struct Late<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Late<'a> {
+    fn note(late: &'a watch::Sender<usize>) -> Self {
+        late.send_modify(|late| *late += 1);
+        Self(late)
+    }
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|late| *late -= 1);
     }
 }
 

@@ -22,7 +22,7 @@ use crate::consume::consume;
 use crate::decode::Decoder;
 use crate::error::WorkerError;
 use crate::listen::{self, Listener, Stage};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, UnderWay};
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
 use crate::repeats::{REMEMBERED, Repeats};
@@ -215,7 +215,6 @@ impl Parts {
         revocations: &Arc<Revocations>,
     ) -> Result<JoinSet<()>, WorkerError> {
         telemetry::describe();
-        let repeats = Repeats::new(REMEMBERED);
         let replies = ReplyLine::new(self.broker.clone(), Handle::current());
         let mut loops = JoinSet::new();
         for plan in &self.queues {
@@ -235,6 +234,7 @@ impl Parts {
                     limits: self.limits,
                     replies: Arc::clone(&replies),
                     revocations: Arc::clone(revocations),
+                    delivery_limit: self.broker.preset().worker_delivery_limit(&plan.spec),
                 },
                 settler: Settler {
                     broker: self.broker.clone(),
@@ -242,10 +242,13 @@ impl Parts {
                     queue,
                     worker: self.name.clone(),
                     abort: abort.clone(),
+                    late: watch::Sender::new(0),
                 },
-                repeats: Arc::clone(&repeats),
+                repeats: Repeats::new(REMEMBERED),
                 outlives_connection: self.outlives_connection,
                 revoke_grace: self.revoke_grace,
+                under_way: UnderWay::default(),
+                stopping: stop.clone(),
                 abort: abort.clone(),
             };
             let slots = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);

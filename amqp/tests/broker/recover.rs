@@ -102,6 +102,45 @@ async fn publishing_says_whether_it_works_and_comes_back_unasked() {
 }
 
 #[tokio::test]
+async fn nothing_more_is_published_while_the_broker_does_not_answer() {
+    let (proxy, scratch) = (Proxy::start().await, Scratch::new());
+    let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");
+    let queue = scratch.queue("q");
+    broker.declare(&classic(&queue)).await.expect("declare");
+    let publish = async |body: &str| broker.publisher().submit(to_queue(&queue, body)).await;
+    publish("heard").await.await.expect("stored");
+    proxy.hold_answers(true);
+    let unheard = publish("unheard").await;
+    let silence = async {
+        while broker.publisher_status() != PublisherStatus::Silent {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the silence", silence).await;
+    let late = publish("late").await;
+    proxy.cut();
+    let no_lines = async {
+        while proxy.open_lines() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the cut", no_lines).await;
+    proxy.hold_answers(false);
+    for receipt in [unheard, late] {
+        soon("a confirm", receipt).await.expect("stored");
+    }
+    publish("end").await.await.expect("stored");
+    let session = broker.session("test");
+    let mut consumer = consume(&session, classic(&queue), 10).await;
+    let mut stored = Vec::new();
+    while stored.last().is_none_or(|body| body != "end") {
+        stored.push(take(&mut consumer).await);
+    }
+    // the one whose confirm was lost is there twice
+    assert_eq!(stored, ["heard", "unheard", "unheard", "late", "end"]);
+}
+
+#[tokio::test]
 async fn a_publish_outlives_a_cut() {
     let (proxy, scratch) = (Proxy::start().await, Scratch::new());
     let broker = Broker::connect(&proxy.url("%2f")).await.expect("connect");

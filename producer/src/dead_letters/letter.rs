@@ -44,10 +44,11 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeadReason {
-    /// A worker of coney said so.
+    /// A worker of coney said so; or the broker, of a message that was delivered too often
+    /// ([`Reason::DeliveryLimit`]), which is the same on quorum queues.
     Known(Reason),
-    /// Somebody else did: the broker with `rejected`, `expired`, `maxlen` or `delivery_limit` (a message whose workers
-    /// died over it), or a program of its own. Empty if nobody said why.
+    /// Somebody else did: the broker with `rejected`, `expired` or `maxlen`, or a program of its own. Empty if nobody
+    /// said why.
     Other(String),
 }
 
@@ -96,6 +97,9 @@ impl DeadLetter {
         };
         let reason = match (given, &death) {
             (Some(word), _) => word.into(),
+            (None, Some(death)) if death.reason == Reason::DeliveryLimit.as_str() => {
+                Reason::DeliveryLimit.into()
+            }
             (None, Some(death)) => DeadReason::Other(death.reason.clone()),
             (None, None) => DeadReason::Other(String::new()),
         };

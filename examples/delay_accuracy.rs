@@ -1,13 +1,17 @@
 //! How late delayed tasks start: prints a table of lateness for delays from 1 ms to ten minutes.
 //!
-//! `cargo run --release --example delay_accuracy -- [SAMPLES]`, with `CONEY_URL` set unless the broker is on this
-//! machine. Takes a little over ten minutes; samples of all delays are spread over the first minute.
+//! `cargo run --release --example delay_accuracy -- [SAMPLES]`, at the broker of `CONEY_URL`, or at a
+//! development broker in the same process. Takes a little over ten minutes; samples of all delays are spread over the first minute.
 
 #![allow(clippy::print_stdout, reason = "it talks to a person at a terminal")]
+
+#[path = "shared/broker.rs"]
+mod broker;
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use broker::Place;
 use coney::prelude::*;
 use tokio::task::JoinSet;
 
@@ -31,17 +35,15 @@ const SPREAD: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
     let samples: u32 = match std::env::args().nth(1) {
         Some(number) => number.parse().context("the number of samples")?,
         None => 1000,
     };
-    let broker = Broker::connect(&url)
-        .await
-        .context("no broker: set CONEY_URL")?;
-    let worker = Worker::builder(&broker).task::<started_at>().build()?;
+    let place = Place::find(0).await?;
+    let broker = &place.broker;
+    let worker = Worker::builder(broker).task::<started_at>().build()?;
     let running = tokio::spawn(worker.run_until(std::future::pending()));
-    let client = Client::new(&broker);
+    let client = Client::new(broker);
     // declares the ladder before the clock runs
     started_at::call()
         .delay(Duration::from_millis(1))
@@ -69,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     }
     running.abort();
     client.close().await;
-    broker.close().await;
+    place.close().await;
     Ok(())
 }
 

@@ -1,16 +1,19 @@
 //! Three tasks on two queues, worker and client in one process: sends 1,000 calls and shows what came of them.
 //!
-//! `cargo xtask quickstart` starts a RabbitMQ if there is none and runs this; by itself it connects to `CONEY_URL`, or
-//! to a broker on this machine.
+//! `cargo run --example quickstart` needs nothing but Rust: the broker is a development broker in the same process. With
+//! `CONEY_URL` it is the RabbitMQ there; `cargo xtask quickstart` finds or starts one.
 
 #![allow(clippy::print_stdout, reason = "it talks to a person at a terminal")]
+
+#[path = "shared/broker.rs"]
+mod broker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use broker::Place;
 use comfy_table::Table;
 use coney::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -75,16 +78,14 @@ const PAYMENTS: u64 = 100;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter("info,lapin=off")
+        .with_env_filter("info,coney_devbroker=error,lapin=off")
         .with_target(false)
         .without_time()
         .init();
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
-    let broker = Broker::connect(&url)
-        .await
-        .context("no broker to work with: run `cargo xtask quickstart`, or set CONEY_URL")?;
+    let place = Place::find(0).await?;
+    let broker = &place.broker;
 
-    let worker = Worker::builder(&broker)
+    let worker = Worker::builder(broker)
         .state(Arc::new(Outbox::default()))
         .tasks(coney::registered())
         .build()?;
@@ -99,25 +100,20 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!("the worker stopped before it was ready");
     }
 
-    let client = Client::new(&broker);
+    let client = Client::new(broker);
     let report = run(&client).await?;
     println!("\n{}", report.table());
     println!("some answers:");
     for line in &report.samples {
         println!("  {line}");
     }
-    match std::env::var("CONEY_MANAGEMENT_URL") {
-        Ok(ui) => println!("\nqueues, consumers and rates: {ui}/#/queues (guest / guest)"),
-        Err(_) => {
-            println!(
-                "\nqueues, consumers and rates: the broker's management UI, usually port 15672"
-            );
-        }
+    if let Ok(ui) = std::env::var("CONEY_MANAGEMENT_URL") {
+        println!("\nqueues, consumers and rates: {ui}/#/queues");
     }
     client.close().await;
     drop(stop);
     running.await??;
-    broker.close().await;
+    place.close().await;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Sends orders to the `worker` example and shows what comes back.
 //!
-//! `cargo run --example send`, with `CONEY_URL` set unless the broker is on this machine.
+//! `cargo run --example send`: the broker is the one at `CONEY_URL`, or the one in the process of `worker`.
 
 #![allow(clippy::print_stdout, reason = "it talks to a person at a terminal")]
 
@@ -13,10 +13,11 @@ use tasks::{Order, place};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
-    let client = Client::connect(&url)
-        .await
-        .context("no broker to work with: run `cargo xtask rabbitmq up` and set CONEY_URL to the URL it prints")?;
+    let url = std::env::var("CONEY_URL");
+    let url = url.unwrap_or_else(|_| format!("amqp://127.0.0.1:{}", tasks::PORT));
+    let client = Client::connect(&url).await.context(
+        "no broker: start `cargo run --example worker` first, with the same CONEY_URL or none",
+    )?;
 
     let mut handles = Vec::new();
     for number in 1..=5 {

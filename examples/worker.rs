@@ -1,12 +1,16 @@
 //! The worker of a small shop: run it in one terminal, and `send` in another.
 //!
-//! `cargo run --example worker`, with `CONEY_URL` set unless the broker is on this machine. Ctrl-C stops it after what
-//! it runs.
+//! `cargo run --example worker`: the broker is the one at `CONEY_URL`, or a development broker in this process, which
+//! `send` finds. Ctrl-C stops the worker after what it runs.
 
+#![allow(clippy::print_stdout, reason = "it talks to a person at a terminal")]
+
+#[path = "shared/broker.rs"]
+mod broker;
 #[path = "shop/tasks.rs"]
 mod tasks;
 
-use anyhow::Context as _;
+use broker::Place;
 use coney::prelude::*;
 
 #[tokio::main]
@@ -14,17 +18,14 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter("info,coney=debug,lapin=off")
         .init();
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
-    let broker = Broker::connect(&url)
-        .await
-        .context("no broker to work with: run `cargo xtask rabbitmq up` and set CONEY_URL to the URL it prints")?;
-    Worker::builder(&broker)
+    let place = Place::find(tasks::PORT).await?;
+    Worker::builder(&place.broker)
         .state(tasks::Post::default())
         .task::<tasks::confirm>()
         .task::<tasks::survey>()
         .build()?
         .run()
         .await?;
-    broker.close().await;
+    place.close().await;
     Ok(())
 }

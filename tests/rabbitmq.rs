@@ -1,4 +1,5 @@
-//! Behaviour over a real RabbitMQ, one module for each promise; see `cargo xtask test`.
+//! Behaviour over a broker, one module for each promise: a development broker in this process, or the RabbitMQ at
+//! `CONEY_URL`; see `cargo xtask test`.
 
 #![allow(unreachable_pub, reason = "modules of one test binary")]
 #![allow(

@@ -18,6 +18,8 @@ use crate::outbox::Outbox;
 use crate::queue::{Position, QueueId};
 use crate::vhost::Vhost;
 pub(crate) use publishing::LARGEST;
+#[cfg(feature = "management")]
+pub(crate) use queues::NO_CONNECTION;
 
 /// One channel of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

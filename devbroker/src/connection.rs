@@ -20,6 +20,9 @@ use crate::server::{Broker, Client};
 use session::Session;
 use writer::Writer;
 
+/// What the clients of a virtual host hear that is removed, in RabbitMQ's words.
+const VHOST_IS_DOWN: &str = "broker forced connection closure with reason 'vhost is down'";
+
 /// How long a client may take until its connection is open.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
@@ -147,7 +150,7 @@ impl Opened {
             end = self.writer.run(&alive) => end,
             () = client.cut.cancelled() => End::Lost,
             () = client.closed.cancelled() => End::Forced(client.reason()),
-            () = client.host.removed.cancelled() => End::Forced("vhost is down".to_owned()),
+            () = client.host.removed.cancelled() => End::Forced(VHOST_IS_DOWN.to_owned()),
         };
         drop(session);
         // before the client hears of it, so that what it had is free when it does
@@ -174,8 +177,7 @@ impl Opened {
                 };
             }
             End::Forced(reason) => {
-                let text = format!("broker forced connection closure with reason '{reason}'");
-                outbox.method(0, close(&Objection::forced(text), 0, 0));
+                outbox.method(0, close(&Objection::forced(reason), 0, 0));
                 let limit = if broker.stop.is_cancelled() {
                     STOPPING
                 } else {

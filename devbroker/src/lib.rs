@@ -29,6 +29,7 @@
 //! | `clock` | real or virtual time |
 //! | `faults` | what can be broken on purpose |
 //! | `depth` `snapshot` | what is there, for people and tests |
+//! | `management` | a part of RabbitMQ's management API |
 //!
 //! Where it differs from RabbitMQ 3.10 on purpose: arguments of queues, exchanges and consumers that begin with `x-`
 //! and that it does not know are refused, not ignored; transactions are refused.
@@ -36,6 +37,7 @@
 //! | feature | |
 //! |---|---|
 //! | `program` (default) | the program `coney-devbroker` |
+//! | `management` | `Builder::management`: a part of RabbitMQ's management API over HTTP |
 
 mod access;
 mod arguments;
@@ -49,6 +51,8 @@ mod error;
 mod exchange;
 mod faults;
 mod frame;
+#[cfg(feature = "management")]
+mod management;
 mod meter;
 mod outbox;
 mod queue;
@@ -57,7 +61,7 @@ mod snapshot;
 mod table;
 mod vhost;
 
-pub use access::{PatternError, Permissions};
+pub use access::{PatternError, Permissions, TopicPermissions};
 pub use amq_protocol;
 pub use clock::Clock;
 pub use depth::Depth;
@@ -65,5 +69,5 @@ pub use faults::Faults;
 pub use server::{Builder, DevBroker, StartError};
 pub use snapshot::{
     BindingView, ChannelView, ConnectionView, ConsumerView, ExchangeView, MessageView, QueueKind,
-    QueueView, Snapshot, VhostView,
+    QueueView, Snapshot, UserView, VhostView,
 };

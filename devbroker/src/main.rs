@@ -13,6 +13,9 @@ struct Arguments {
     /// The port on 127.0.0.1; 0 for a free one.
     #[arg(long, default_value_t = 5672)]
     port: u16,
+    /// The port of the management API; 0 for a free one. Without it there is none.
+    #[arg(long, value_name = "PORT")]
+    management_port: Option<u16>,
     /// How much messages may take before publishers are blocked, in MiB.
     #[arg(long, default_value_t = 512)]
     memory: usize,
@@ -31,16 +34,27 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let builder = DevBroker::builder()
+    let mut builder = DevBroker::builder()
         .port(arguments.port)
         .memory_limit(arguments.memory.saturating_mul(1024 * 1024));
+    if let Some(port) = arguments.management_port {
+        builder = builder.management(port);
+    }
     let broker = builder.start().await?;
-    writeln!(
-        io::stdout(),
-        "{}\nFor development and tests only: nothing is kept on disk. Ctrl-C ends it.",
-        broker.url()
-    )?;
+    tell(&broker)?;
     tokio::signal::ctrl_c().await?;
     broker.stop().await;
     Ok(())
+}
+
+fn tell(broker: &DevBroker) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{}", broker.url())?;
+    if let Some(management) = broker.management_url() {
+        writeln!(out, "management API: {management} (guest / guest)")?;
+    }
+    writeln!(
+        out,
+        "For development and tests only: nothing is kept on disk. Ctrl-C ends it."
+    )
 }

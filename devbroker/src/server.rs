@@ -12,7 +12,7 @@ use tokio::time::{Duration, sleep};
 pub(crate) use broker::{Broker, Client};
 pub use builder::{Builder, StartError};
 
-use crate::access::{PatternError, Permissions};
+use crate::access::{PatternError, Permissions, TopicPermissions};
 use crate::clock::Clock;
 use crate::connection;
 use crate::depth::{Depth, depths};
@@ -28,6 +28,8 @@ pub struct DevBroker {
     broker: Arc<Broker>,
     faults: Faults,
     address: SocketAddr,
+    #[cfg(feature = "management")]
+    management: Option<SocketAddr>,
 }
 
 impl DevBroker {
@@ -54,7 +56,24 @@ impl DevBroker {
             faults: Faults::new(broker.clone()),
             broker,
             address,
+            #[cfg(feature = "management")]
+            management: None,
         }
+    }
+
+    #[cfg(feature = "management")]
+    fn managed(mut self, listener: TcpListener, address: SocketAddr) -> Self {
+        let serving = crate::management::serve(self.broker.clone(), listener);
+        self.broker.tasks.spawn(serving);
+        self.management = Some(address);
+        self
+    }
+
+    /// Where the management API answers, such as `http://127.0.0.1:15672`; `None` if it was not asked for.
+    #[cfg(feature = "management")]
+    #[must_use]
+    pub fn management_url(&self) -> Option<String> {
+        self.management.map(|address| format!("http://{address}"))
     }
 
     /// Where it listens.
@@ -72,15 +91,7 @@ impl DevBroker {
     /// The same for another virtual host.
     #[must_use]
     pub fn url_of(&self, vhost: &str) -> String {
-        let mut path = String::new();
-        for byte in vhost.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    path.push(byte.into());
-                }
-                _ => path.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        let path = percent_encoded(vhost);
         format!("amqp://guest:guest@{}/{path}", self.address)
     }
 
@@ -108,7 +119,7 @@ impl DevBroker {
 
     /// Adds a user, who may do nothing yet, or sets the password of one.
     pub fn add_user(&self, name: &str, password: &str) {
-        self.broker.add_user(name, password);
+        self.broker.put_user(name, password, Vec::new());
     }
 
     /// Removes a user; connections that are open stay, but may do nothing more. False if there is none.
@@ -131,6 +142,31 @@ impl DevBroker {
             return Ok(false);
         };
         host.with(|vhost| vhost.access.set(user, permissions))?;
+        Ok(true)
+    }
+
+    /// Takes all permissions of a user in a virtual host; false if there are none.
+    pub fn remove_permissions(&self, vhost: &str, user: &str) -> bool {
+        let host = self.broker.host(vhost);
+        host.is_some_and(|host| host.with(|vhost| vhost.access.remove(user)))
+    }
+
+    /// Limits by which routing keys a user may use a topic exchange; false if there is no such virtual host.
+    ///
+    /// # Errors
+    ///
+    /// If a pattern is no regular expression.
+    pub fn set_topic_permissions(
+        &self,
+        vhost: &str,
+        user: &str,
+        exchange: &str,
+        permissions: &TopicPermissions,
+    ) -> Result<bool, PatternError> {
+        let Some(host) = self.broker.host(vhost) else {
+            return Ok(false);
+        };
+        host.with(|vhost| vhost.access.set_topics(user, exchange, permissions))?;
         Ok(true)
     }
 
@@ -205,6 +241,20 @@ impl Drop for DevBroker {
     fn drop(&mut self) {
         self.broker.stop.cancel();
     }
+}
+
+/// A name as a part of a path.
+pub(crate) fn percent_encoded(name: &str) -> String {
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into());
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 async fn accept(broker: Arc<Broker>, listener: TcpListener) {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use amq_protocol::protocol::basic::{AMQPProperties, parse_properties};
 use amq_protocol::types::FieldTable;
 
+use crate::access::Permissions;
 use crate::channel::{Channel, ChannelKey};
 use crate::content::Content;
 use crate::exchange::{Destination, Exchange};
@@ -16,6 +17,8 @@ use crate::vhost::Vhost;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
+    /// The users, by name.
+    pub users: Vec<UserView>,
     /// The virtual hosts, by name.
     pub vhosts: Vec<VhostView>,
     /// The open connections, oldest first.
@@ -35,12 +38,24 @@ impl Snapshot {
     }
 }
 
+/// A user.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UserView {
+    /// Its name.
+    pub name: String,
+    /// Its tags; `administrator` opens the management API.
+    pub tags: Vec<String>,
+}
+
 /// A virtual host.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VhostView {
     /// Its name.
     pub name: String,
+    /// What its users may do, by name.
+    pub permissions: Vec<(String, Permissions)>,
     /// Its exchanges, by name; the default exchange has the empty name.
     pub exchanges: Vec<ExchangeView>,
     /// Its queues, by name.
@@ -227,6 +242,7 @@ impl VhostView {
             .flat_map(|exchange| bindings(vhost, exchange));
         Self {
             name: vhost.name.to_string(),
+            permissions: permissions(vhost),
             exchanges: exchanges.map(exchange_view).collect(),
             queues: vhost
                 .names
@@ -237,6 +253,12 @@ impl VhostView {
             bindings: bindings.collect(),
         }
     }
+}
+
+fn permissions(vhost: &Vhost) -> Vec<(String, Permissions)> {
+    let all = vhost.access.permissions();
+    all.map(|(user, may)| (user.to_owned(), may.clone()))
+        .collect()
 }
 
 fn exchange_view(exchange: &Exchange) -> ExchangeView {

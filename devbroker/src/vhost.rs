@@ -132,6 +132,23 @@ impl Vhost {
         self.check(key, right, "exchange", name)
     }
 
+    /// Objects unless the client may use the exchange by this routing key, where that is limited.
+    pub(crate) fn check_topic(
+        &self,
+        key: ChannelKey,
+        right: Right,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Outcome<()> {
+        let there = self.exchanges.get(exchange);
+        if !there.is_some_and(|exchange| exchange.kind == Kind::Topic) {
+            return Ok(());
+        }
+        let user = &self.channel(key)?.user;
+        self.access
+            .check_topic(user, right, exchange, routing_key, &self.name)
+    }
+
     fn check(&self, key: ChannelKey, right: Right, kind: &str, name: &str) -> Outcome<()> {
         let user = &self.channel(key)?.user;
         self.access.check(user, right, kind, name, &self.name)

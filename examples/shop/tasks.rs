@@ -10,6 +10,9 @@
 use coney::prelude::*;
 use serde::{Deserialize, Serialize};
 
+/// Where the worker's development broker listens on this machine if no other broker is chosen.
+pub const PORT: u16 = 5670;
+
 /// The queue of everything that sends mail.
 #[derive(Debug, Queue)]
 #[queue(name = "shop.mail", concurrency = 8)]

@@ -14,6 +14,8 @@ use serde_json::json;
 
 #[path = "../../tests/support/management.rs"]
 mod management;
+#[path = "../../tests/support/place.rs"]
+mod place;
 
 const TASKS: u64 = 100;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -68,13 +70,13 @@ async fn what_a_killed_worker_ran_ends_once_elsewhere() {
     management.request("PUT", &format!("vhosts/{vhost}"), &json!({}));
     let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
     management.request("PUT", &format!("permissions/{vhost}/guest"), &all);
-    let url = format!("amqp://guest:guest@{}/{vhost}", management::authority());
+    let url = format!("amqp://guest:guest@{}/{vhost}", place::place().amqp);
     let folder = std::env::temp_dir().join(&vhost);
     fs::create_dir_all(&folder).expect("a folder");
 
     let client = Client::connect(&url)
         .await
-        .expect("no RabbitMQ: run `cargo xtask test`, or set CONEY_URL");
+        .expect("no broker: run `cargo xtask test`, or unset CONEY_URL");
     let mut first = WorkerProcess::start("first", &url, &folder);
     // long enough for the worker to be killed while all of them run
     let call = |n: u64| {

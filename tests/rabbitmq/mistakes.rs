@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coney::prelude::*;
 use coney::{BuildProblem, ConnectErrorKind, SendErrorKind};
 
-use crate::support::{Vhost, authority, told, within};
+use crate::support::{Vhost, place, told, within};
 use crate::tasks;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn a_login_that_fails_says_why_and_never_shows_the_password() {
             &["user"][..],
         ),
         (
-            format!("amqp://guest:guest@{}/no-such-vhost", authority()),
+            format!("amqp://guest:guest@{}/no-such-vhost", place().amqp),
             ConnectErrorKind::VhostMissing,
             &["no-such-vhost", "add_vhost"],
         ),
@@ -64,7 +64,7 @@ async fn a_broker_that_does_not_answer_is_given_up_in_time() {
 
 #[tokio::test]
 async fn tls_to_a_plain_port_is_a_clear_error() {
-    let url = format!("amqps://{}", authority());
+    let url = format!("amqps://{}", place().amqp);
     let error = within("an error", Broker::connect(&url))
         .await
         .expect_err("no TLS there");

@@ -1,6 +1,6 @@
 //! The little of RabbitMQ's HTTP API that tests need: virtual hosts, users, what the management UI shows.
 //!
-//! Shared: the tests of `coney-amqp` over a real broker include this file too.
+//! Shared: the tests of `coney-amqp` and of the fault suite include this file too.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,18 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// Host and port of the broker that the tests use.
-pub fn authority() -> String {
-    let url = std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://127.0.0.1:5672".to_owned());
-    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    match host.rsplit_once(':') {
-        // not a colon within an IPv6 address
-        Some((_, port)) if !port.ends_with(']') => host.to_owned(),
-        _ => format!("{host}:5672"),
-    }
-}
+use super::place::place;
 
 /// A management API and its login.
 #[derive(Clone, Debug)]
@@ -31,20 +20,10 @@ pub struct Management {
 }
 
 impl Management {
-    /// The API at `CONEY_MANAGEMENT_URL`; on port 15672 of the broker's host if that is not set.
+    /// The API of the broker that the tests use.
     pub fn new() -> Self {
-        let place = match std::env::var("CONEY_MANAGEMENT_URL") {
-            Ok(url) => url.trim_start_matches("http://").to_owned(),
-            Err(_) => {
-                let broker = authority();
-                let host = broker.rsplit_once(':').map_or(&*broker, |(host, _)| host);
-                format!("{host}:15672")
-            }
-        };
-        let place = place.trim_end_matches('/');
-        let host = place.rsplit('@').next().unwrap_or(place);
         Self {
-            host: host.to_owned(),
+            host: place().management.clone(),
             authorization: STANDARD.encode("guest:guest"),
         }
     }
@@ -53,8 +32,8 @@ impl Management {
     pub fn request(&self, method: &str, path: &str, body: &Value) -> Value {
         let (status, answer) = self.send(method, path, body).unwrap_or_else(|e| {
             panic!(
-                "no RabbitMQ management API at {}: run `cargo xtask test`, or `cargo xtask rabbitmq up` and set \
-                 CONEY_MANAGEMENT_URL ({e})",
+                "no management API at {}: unset CONEY_URL to use the development broker, run `cargo xtask test`, or \
+                 `cargo xtask rabbitmq up` and set CONEY_MANAGEMENT_URL ({e})",
                 self.host
             )
         });

@@ -1,6 +1,7 @@
-//! What the tests over a real broker share: a virtual host of their own, a running worker, waiting with a deadline.
+//! What the tests over a broker share: a virtual host of their own, a running worker, waiting with a deadline.
 
 pub mod management;
+pub mod place;
 #[allow(
     dead_code,
     reason = "shared with the tests of coney-amqp, which use more of it"
@@ -17,7 +18,7 @@ use coney::protocol::property::{Properties, Value};
 use coney::protocol::topology::Route;
 use coney::{Client, Readiness, Ready, WorkerBuilder};
 use management::Management;
-pub use management::authority;
+pub use place::place;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,7 +66,7 @@ impl Vhost {
 
     /// The URL of the virtual host for `user:password`.
     pub fn url_for(&self, login: &str) -> String {
-        format!("amqp://{login}@{}/{}", authority(), self.name)
+        format!("amqp://{login}@{}/{}", place().amqp, self.name)
     }
 
     pub async fn broker(&self) -> Broker {
@@ -143,7 +144,7 @@ impl Drop for Vhost {
 pub async fn connect(url: &str) -> Broker {
     match Broker::connect(url).await {
         Ok(broker) => broker,
-        Err(error) => panic!("no RabbitMQ: run `cargo xtask test`, or set CONEY_URL ({error})"),
+        Err(error) => panic!("no broker: run `cargo xtask test`, or unset CONEY_URL ({error})"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A TCP proxy in front of the broker, to break connections in every way a test wants.
 //!
-//! Shared: the tests of `coney-amqp` over a real broker include this file too.
+//! Shared: the tests of `coney-amqp` include this file too.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::management::authority;
+use super::place::place;
 
 /// The broker's `connection.blocked`, with the reason `low on memory`.
 const BLOCKED: &[u8] = b"\x01\0\0\0\0\0\x12\0\x0a\0\x3c\x0dlow on memory\xce";
@@ -157,7 +157,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 async fn forward(near: TcpStream, number: usize, shared: &Shared) -> Option<()> {
     let mut words = shared.words.subscribe();
     let mut deaf = shared.deaf.subscribe();
-    let far = TcpStream::connect(authority()).await.ok()?;
+    let far = TcpStream::connect(&place().amqp).await.ok()?;
     let (mut near_in, mut near_out) = near.into_split();
     let (mut far_in, mut far_out) = far.into_split();
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);

@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::management::authority;
+use super::place::place;
 
 /// A connection with channel 1 open.
 pub struct RawPublisher(TcpStream);
 
 impl RawPublisher {
     pub fn connect(vhost: &str) -> Self {
-        let stream = TcpStream::connect(authority()).expect("a broker");
+        let stream = TcpStream::connect(&place().amqp).expect("a broker");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a timeout");

@@ -21,6 +21,9 @@ const FEATURES: [&str; 13] = [
     "macros,testing,tls,anyhow",
 ];
 
+/// Those of the development broker.
+const DEVBROKER_FEATURES: [&str; 2] = ["", "management"];
+
 /// Every check, quick ones first.
 pub(crate) fn run() -> Result<()> {
     code()?;
@@ -34,6 +37,20 @@ pub(crate) fn code() -> Result<()> {
         cargo(["clippy", "--workspace", "--all-targets", "--all-features"])
             .args(["--", "-D", "warnings"]),
     )?;
+    // what a plain `cargo test` leaves out, `--all-targets` leaves out as well
+    step(
+        cargo(["clippy", "--package", "coney-devbroker", "--all-features"])
+            .args(["--test", "clients", "--", "-D", "warnings"]),
+    )?;
+    for features in DEVBROKER_FEATURES {
+        step(
+            cargo(["check", "--package", "coney-devbroker", "--lib"]).args([
+                "--no-default-features",
+                "--features",
+                features,
+            ]),
+        )?;
+    }
     for features in FEATURES {
         step(cargo(["check", "--package", "coney", "--lib"]).args([
             "--no-default-features",

@@ -8,9 +8,11 @@
 mod address;
 mod cargo;
 mod check;
+mod clients;
 mod faults;
 mod fuzz;
 mod handshake;
+mod installer;
 mod quickstart;
 mod rabbitmq;
 mod test;
@@ -38,7 +40,7 @@ enum Command {
     Quickstart(quickstart::Arguments),
     /// Format, lints, feature combinations and documentation: what needs no broker.
     Check,
-    /// Run every check and every test of the repository, on a broker found or started for them.
+    /// Run every check and every test of the repository: without a service, and on a RabbitMQ found or started for them.
     Test(test::Arguments),
     /// Run tasks while workers die, the broker restarts and connections break; account for every task at the end.
     Faults(faults::Arguments),

@@ -1,7 +1,6 @@
 //! `cargo xtask rabbitmq`: find or start a broker to develop with, and stop what was started.
 
 mod compose;
-mod install;
 mod layout;
 mod node;
 mod ports;
@@ -17,10 +16,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use self::install::Installer;
 use self::state::{Engine, Lock, State};
 use crate::address::Address;
 use crate::handshake::{self, Greeting};
+use crate::installer::Installer;
 use crate::workspace;
 
 const LOCAL_URL: &str = "amqp://guest:guest@127.0.0.1:5672";
@@ -154,7 +153,12 @@ fn from_environment() -> Result<Option<Broker>> {
 fn local() -> Option<Broker> {
     let management = answers(LOCAL_MANAGEMENT).then(|| LOCAL_MANAGEMENT.to_owned());
     match Broker::at(Origin::Local, LOCAL_URL, management) {
-        Ok(broker) => Some(broker),
+        // a development broker that somebody serves there is no RabbitMQ
+        Ok(broker) if broker.is_rabbitmq() => Some(broker),
+        Ok(broker) => {
+            eprintln!("port 5672 is in use by {}", broker.name());
+            None
+        }
         Err(error) => {
             // worth a word if something is there; silence is the usual case
             if answers("http://127.0.0.1:5672") {
@@ -191,7 +195,7 @@ fn server() -> Result<Option<PathBuf>> {
     if node::installed_server().is_none()
         && let Some(installer) = Installer::find()
     {
-        installer.install()?;
+        installer.install("rabbitmq-server", include_str!("rabbitmq/install.sh"))?;
     }
     Ok(node::installed_server())
 }
@@ -253,6 +257,11 @@ impl Broker {
         format!("{product} at {} ({origin})", self.address)
     }
 
+    fn is_rabbitmq(&self) -> bool {
+        let greeting = self.greeting.as_ref();
+        greeting.is_none_or(|greeting| greeting.product == "RabbitMQ")
+    }
+
     /// Whether `cargo xtask rabbitmq down` stops it.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self.origin, Origin::Compose | Origin::Node)
@@ -265,6 +274,12 @@ impl Broker {
             command.env("CONEY_MANAGEMENT_URL", management);
         }
     }
+}
+
+/// Tells a child process that there is no broker.
+pub(crate) fn tell_of_none(command: &mut std::process::Command) {
+    command.env_remove("CONEY_URL");
+    command.env_remove("CONEY_MANAGEMENT_URL");
 }
 
 /// Prints where to reach the broker.

@@ -1,5 +1,6 @@
 //! Counts tests in the output of `cargo test` while it passes through.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// The tests of all test binaries together.
@@ -10,7 +11,19 @@ pub(crate) struct Totals {
     pub(crate) ignored: u64,
 }
 
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
 impl Totals {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
     /// Copies `output` to `copy` unchanged and adds up what its `test result:` lines say.
     pub(crate) fn pass_through(output: impl Read, mut copy: impl Write) -> io::Result<Self> {
         let mut totals = Self::default();

@@ -21,3 +21,8 @@ pub(crate) fn faults_folder() -> PathBuf {
 pub(crate) fn rabbitmq_folder() -> PathBuf {
     root().join("target").join("rabbitmq")
 }
+
+/// The Python packages that the tests with other clients need.
+pub(crate) fn clients_folder() -> PathBuf {
+    root().join("target").join("clients")
+}

@@ -6,6 +6,7 @@ use coney_amqp::{Broker, ConnectError, ConnectErrorKind};
 use tokio::net::TcpListener;
 
 use super::management::Management;
+use super::place::place;
 use super::support::{Scratch, broker, soon, url, url_with, user};
 
 async fn refused(url: &str) -> ConnectError {
@@ -21,7 +22,7 @@ async fn refused(url: &str) -> ConnectError {
 #[tokio::test]
 async fn the_broker_introduces_itself() {
     let broker = broker().await;
-    assert_eq!(broker.server().product, "RabbitMQ");
+    assert_eq!(broker.server().product, place().product);
     assert!(broker.server().at_least(3, 8), "{}", broker.server());
     assert!(!broker.server().at_least(99, 0));
     soon("close", broker.close()).await;

@@ -1,7 +1,7 @@
-//! What `coney-amqp` promises, over a real RabbitMQ: one module per promise.
+//! What `coney-amqp` promises, over a broker: one module per promise.
 //!
-//! The broker is the one at `CONEY_URL`, its management API the one at `CONEY_MANAGEMENT_URL` (port 15672 of the same
-//! host if that is not set): `cargo xtask rabbitmq up` starts one, `cargo xtask test` sets both.
+//! The broker is a development broker in this process, or the RabbitMQ at `CONEY_URL` with its management API at
+//! `CONEY_MANAGEMENT_URL` (port 15672 of the same host if that is not set); `cargo xtask test` runs both.
 
 mod connect;
 mod consume;
@@ -9,6 +9,9 @@ mod declare;
 #[allow(unreachable_pub, reason = "shared with the tests of the facade")]
 #[path = "../../../tests/support/management.rs"]
 mod management;
+#[allow(unreachable_pub, reason = "shared with the tests of the facade")]
+#[path = "../../../tests/support/place.rs"]
+mod place;
 #[path = "../../../tests/support/proxy.rs"]
 mod proxy;
 mod publish;

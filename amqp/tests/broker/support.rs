@@ -4,28 +4,26 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use coney_amqp::{
-    Address, Broker, Consumer, ConsumerSpec, Delivery, Publication, Session, SessionStatus,
-};
+use coney_amqp::{Broker, Consumer, ConsumerSpec, Delivery, Publication, Session, SessionStatus};
 use coney_protocol::property::Properties;
 use coney_protocol::spec::QueueSpec;
 use coney_protocol::topology::{Exchange, Preset, Route, Topology, reply_queue};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::management::{Management, authority};
+use super::management::Management;
 
 /// Longer than anything here takes, shorter than a person's patience.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// The broker to test with.
+/// The broker to test with, its default virtual host and usual user.
 pub(crate) fn url() -> String {
-    std::env::var("CONEY_URL").unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
+    url_with("guest:guest", None, "%2f")
 }
 
 /// The URL with another user, place or virtual host.
 pub(crate) fn url_with(user: &str, place: Option<&str>, vhost: &str) -> String {
-    let place = place.map_or_else(authority, str::to_owned);
+    let place = place.unwrap_or(&super::place::place().amqp);
     format!("amqp://{user}@{place}/{vhost}")
 }
 
@@ -48,10 +46,7 @@ pub(crate) fn user(scratch: &Scratch, permissions: Option<[&str; 3]>) -> String 
 pub(crate) async fn broker() -> Broker {
     let builder = Broker::builder(&url()).program("amqp tests");
     builder.connect().await.unwrap_or_else(|error| {
-        let address = Address::parse(&url()).map(|address| address.to_string());
-        panic!(
-            "no RabbitMQ at {address:?}: run `cargo xtask rabbitmq up` and set CONEY_URL, or `cargo xtask test` ({error})"
-        )
+        panic!("no broker: run `cargo xtask test`, or unset CONEY_URL ({error})")
     })
 }
 

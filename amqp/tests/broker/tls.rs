@@ -50,7 +50,7 @@ async fn refused(url: &str, tls: Tls) -> String {
 async fn works(url: &str, tls: Tls) {
     let broker = soon("connect", with(url, tls).connect()).await;
     let broker = broker.unwrap_or_else(|error| panic!("{}", told(&error)));
-    assert_eq!(broker.server().product, "RabbitMQ");
+    assert_eq!(broker.server().product, super::place::place().product);
     let scratch = Scratch::new();
     let queue = scratch.queue("q");
     let session = broker.session("test");

@@ -112,13 +112,7 @@ impl Vhost {
         delete: &exchange::Delete,
     ) -> Outcome<()> {
         let name = delete.exchange.as_str();
-        check_not_default(name)?;
-        if name.starts_with("amq.") {
-            return Err(Objection::access_refused(format_args!(
-                "deletion of system {} not allowed",
-                self.exchange_called(name)
-            )));
-        }
+        self.check_not_system(name)?;
         self.check_exchange(key, Right::Configure, name)?;
         let used = self.exchanges.get(name).is_some_and(Exchange::is_used);
         if delete.if_unused && used {
@@ -135,9 +129,22 @@ impl Vhost {
         Ok(())
     }
 
+    /// Objects to deleting an exchange that every virtual host has.
+    pub(crate) fn check_not_system(&self, exchange: &str) -> Outcome<()> {
+        check_not_default(exchange)?;
+        if !exchange.starts_with("amq.") {
+            return Ok(());
+        }
+        Err(Objection::access_refused(format_args!(
+            "deletion of system {} not allowed",
+            self.exchange_called(exchange)
+        )))
+    }
+
     pub(super) fn bind_exchange(&mut self, key: ChannelKey, bind: exchange::Bind) -> Outcome<()> {
         let (source, destination) = (bind.source.as_str(), bind.destination.as_str());
         self.check_ends(key, source, destination)?;
+        self.check_topic(key, Right::Read, source, bind.routing_key.as_str())?;
         let to = Destination::Exchange(self.exchange(destination)?.name.clone());
         self.bind(source, to, bind.routing_key.as_str(), bind.arguments)?;
         if !bind.nowait {
@@ -154,6 +161,7 @@ impl Vhost {
     ) -> Outcome<()> {
         let (source, destination) = (unbind.source.as_str(), unbind.destination.as_str());
         self.check_ends(key, source, destination)?;
+        self.check_topic(key, Right::Read, source, unbind.routing_key.as_str())?;
         let to = Destination::Exchange(destination.into());
         self.unbind(source, to, unbind.routing_key.as_str(), unbind.arguments);
         if !unbind.nowait {
@@ -220,10 +228,12 @@ impl Vhost {
         check_not_default(exchange)?;
         self.check_queue(key, Right::Write, &name)?;
         self.check_exchange(key, Right::Read, exchange)?;
+        self.check_topic(key, Right::Read, exchange, &routing_key)?;
         Ok((name, routing_key))
     }
 
-    fn bind(
+    /// Adds a binding, unless it is there.
+    pub(crate) fn bind(
         &mut self,
         source: &str,
         destination: Destination,

@@ -29,6 +29,7 @@ impl Vhost {
         &self,
         key: ChannelKey,
         exchange: &str,
+        routing_key: &str,
         immediate: bool,
     ) -> Outcome<()> {
         if immediate {
@@ -41,7 +42,7 @@ impl Vhost {
                 self.exchange_called(exchange)
             )));
         }
-        Ok(())
+        self.check_topic(key, Right::Write, exchange, routing_key)
     }
 
     /// Takes a message from a client.

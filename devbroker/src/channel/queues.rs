@@ -10,6 +10,10 @@ use crate::error::{Objection, Outcome};
 use crate::queue::{Kind, Queue, QueueId, Settings};
 use crate::vhost::Vhost;
 
+/// The number of no connection: for what nobody's connection does. What is exclusive to one stays so.
+#[cfg(feature = "management")]
+pub(crate) const NO_CONNECTION: u64 = 0;
+
 impl Vhost {
     pub(super) fn declare_queue(
         &mut self,
@@ -58,24 +62,49 @@ impl Vhost {
         let owner = declare.exclusive.then_some(key.connection);
         if self.names.contains_key(&*name) {
             let id = self.usable_queue(&name, key.connection)?;
-            self.check_same_queue(id, &declare, owner)?;
-            let now = self.now;
-            if let Some(queue) = self.queues.get_mut(&id) {
-                queue.used = now;
-                self.touch(id);
-            }
+            self.use_same_queue(id, &declare, owner)?;
             return Ok(id);
         }
         if !declare.queue.as_str().is_empty() {
             check_not_reserved("queue", &name)?;
         }
-        let thing = self.queue_called(&name);
-        let settings = Settings::read(&declare.arguments, &thing)?;
-        check_properties(settings.kind, &declare, &thing)?;
+        let settings = self.read_settings(&name, &declare)?;
         if let Some(dead_letter) = &settings.dead_letter {
             self.check_queue(key, Right::Read, &name)?;
             self.check_exchange(key, Right::Write, &dead_letter.exchange)?;
         }
+        Ok(self.insert_queue(&name, declare, settings, owner))
+    }
+
+    /// Declares a queue in nobody's name, for all; true if it is new.
+    #[cfg(feature = "management")]
+    pub(crate) fn declare_for_all(&mut self, declare: queue::Declare) -> Outcome<bool> {
+        let name = declare.queue.as_str().to_owned();
+        if self.names.contains_key(&*name) {
+            let id = self.usable_queue(&name, NO_CONNECTION)?;
+            self.use_same_queue(id, &declare, None)?;
+            return Ok(false);
+        }
+        check_not_reserved("queue", &name)?;
+        let settings = self.read_settings(&name, &declare)?;
+        self.insert_queue(&name, declare, settings, None);
+        Ok(true)
+    }
+
+    fn read_settings(&self, name: &str, declare: &queue::Declare) -> Outcome<Settings> {
+        let thing = self.queue_called(name);
+        let settings = Settings::read(&declare.arguments, &thing)?;
+        check_properties(settings.kind, declare, &thing)?;
+        Ok(settings)
+    }
+
+    fn insert_queue(
+        &mut self,
+        name: &str,
+        declare: queue::Declare,
+        settings: Settings,
+        owner: Option<u64>,
+    ) -> QueueId {
         let id = self.next_id();
         let mut made = Queue::new(id, name.into(), settings, self.now);
         made.durable = declare.durable;
@@ -85,7 +114,21 @@ impl Vhost {
         self.names.insert(made.name.clone(), id);
         self.queues.insert(id, made);
         self.touch(id);
-        Ok(id)
+        id
+    }
+
+    fn use_same_queue(
+        &mut self,
+        id: QueueId,
+        declare: &queue::Declare,
+        owner: Option<u64>,
+    ) -> Outcome<()> {
+        self.check_same_queue(id, declare, owner)?;
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.used = self.now;
+            self.touch(id);
+        }
+        Ok(())
     }
 
     fn check_same_queue(
@@ -162,17 +205,7 @@ impl Vhost {
         let name = self.channel(key)?.named_queue(purge.queue.as_str())?;
         self.check_queue(key, Right::Read, &name)?;
         let id = self.usable_queue(&name, key.connection)?;
-        let thing = self.queue_called(&name);
-        let mut count = 0;
-        if let Some(queue) = self.queues.get_mut(&id) {
-            if queue.log.is_some() {
-                return Err(Objection::not_implemented(format_args!(
-                    "queue.purge not supported by stream queues {thing}"
-                )));
-            }
-            count = queue.purge();
-            self.touch(id);
-        }
+        let count = self.purge(id)?;
         if !purge.nowait {
             let ok = queue::AMQPMethod::PurgeOk(queue::PurgeOk {
                 message_count: count as u32,
@@ -180,6 +213,23 @@ impl Vhost {
             self.answer(key, AMQPClass::Queue(ok));
         }
         Ok(())
+    }
+
+    /// Drops the messages that wait; how many there were.
+    pub(crate) fn purge(&mut self, id: QueueId) -> Outcome<usize> {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return Ok(0);
+        };
+        if queue.log.is_some() {
+            let name = queue.name.clone();
+            return Err(Objection::not_implemented(format_args!(
+                "queue.purge not supported by stream queues {}",
+                self.queue_called(&name)
+            )));
+        }
+        let count = queue.purge();
+        self.touch(id);
+        Ok(count)
     }
 }
 

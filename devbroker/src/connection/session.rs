@@ -360,7 +360,12 @@ impl Session {
         );
         self.published = true;
         let done = self.client.host.with(|vhost| {
-            vhost.check_publish(key, &content.exchange, publish.immediate)?;
+            vhost.check_publish(
+                key,
+                &content.exchange,
+                &content.routing_key,
+                publish.immediate,
+            )?;
             vhost.publish(key, content, publish.mandatory)
         });
         self.went(number, done, BASIC, PUBLISH)

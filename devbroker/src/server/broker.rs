@@ -1,6 +1,6 @@
 //! What all connections of a broker share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,11 +12,21 @@ use tokio_util::task::TaskTracker;
 use crate::access::Permissions;
 use crate::clock::Clock;
 use crate::outbox::Outbox;
-use crate::snapshot::{ConnectionView, Snapshot, VhostView};
+use crate::snapshot::{ConnectionView, Snapshot, UserView, VhostView};
 use crate::vhost::{Host, Signals};
 
 /// The user that every broker has, with a password of the same name.
 const GUEST: &str = "guest";
+
+/// The tag of users who may do everything by the management API.
+const ADMINISTRATOR: &str = "administrator";
+
+/// A user.
+#[derive(Debug)]
+struct Account {
+    password: String,
+    tags: Vec<String>,
+}
 
 /// What is proposed to clients.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +45,7 @@ pub(crate) struct Broker {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
-    passwords: Mutex<HashMap<String, String>>,
+    accounts: Mutex<BTreeMap<String, Account>>,
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_connection: AtomicU64,
 }
@@ -132,19 +142,20 @@ impl Broker {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             hosts: Mutex::default(),
-            passwords: Mutex::default(),
+            accounts: Mutex::default(),
             clients: Mutex::default(),
             last_connection: AtomicU64::new(0),
         });
-        broker.add_user(GUEST, GUEST);
+        broker.put_user(GUEST, GUEST, vec![ADMINISTRATOR.to_owned()]);
         broker.add_vhost("/");
         broker
     }
 
-    pub(crate) fn add_vhost(&self, name: &str) {
+    /// Adds a virtual host; false if it is there.
+    pub(crate) fn add_vhost(&self, name: &str) -> bool {
         let mut hosts = lock(&self.hosts);
         if hosts.contains_key(name) {
-            return;
+            return false;
         }
         let clock = self.clock.clone();
         let removed = self.stop.child_token();
@@ -153,6 +164,7 @@ impl Broker {
             .unwrap_or_else(|error| unreachable!("{error}"));
         self.tasks.spawn(host.clone().keep_time());
         hosts.insert(name.to_owned(), host);
+        true
     }
 
     pub(crate) fn remove_vhost(&self, name: &str) -> bool {
@@ -172,20 +184,42 @@ impl Broker {
         lock(&self.hosts).values().cloned().collect()
     }
 
-    pub(crate) fn add_user(&self, name: &str, password: &str) {
-        lock(&self.passwords).insert(name.to_owned(), password.to_owned());
+    /// Adds a user, or changes one; true if it is new.
+    pub(crate) fn put_user(&self, name: &str, password: &str, tags: Vec<String>) -> bool {
+        let account = Account {
+            password: password.to_owned(),
+            tags,
+        };
+        let before = lock(&self.accounts).insert(name.to_owned(), account);
+        before.is_none()
     }
 
     pub(crate) fn remove_user(&self, name: &str) -> bool {
         for host in self.hosts() {
-            host.with(|vhost| vhost.access.remove(name));
+            host.with(|vhost| vhost.access.forget(name));
         }
-        lock(&self.passwords).remove(name).is_some()
+        lock(&self.accounts).remove(name).is_some()
     }
 
     pub(crate) fn knows(&self, user: &str, password: &str) -> bool {
-        let passwords = lock(&self.passwords);
-        passwords.get(user).is_some_and(|known| known == password)
+        let accounts = lock(&self.accounts);
+        accounts
+            .get(user)
+            .is_some_and(|one| one.password == password)
+    }
+
+    #[cfg(feature = "management")]
+    pub(crate) fn has_user(&self, name: &str) -> bool {
+        lock(&self.accounts).contains_key(name)
+    }
+
+    fn users(&self) -> Vec<UserView> {
+        let accounts = lock(&self.accounts);
+        let view = |(name, account): (&String, &Account)| UserView {
+            name: name.clone(),
+            tags: account.tags.clone(),
+        };
+        accounts.iter().map(view).collect()
     }
 
     pub(crate) fn next_connection(&self) -> u64 {
@@ -216,6 +250,7 @@ impl Broker {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let clients = self.clients();
         Snapshot {
+            users: self.users(),
             vhosts: self
                 .hosts()
                 .iter()

@@ -1,6 +1,6 @@
 //! The settings of a broker.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -23,6 +23,8 @@ pub struct StartError {
 #[derive(Debug)]
 pub struct Builder {
     port: u16,
+    #[cfg(feature = "management")]
+    management: Option<u16>,
     clock: Clock,
     memory_limit: usize,
     limits: Limits,
@@ -32,6 +34,8 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             port: 0,
+            #[cfg(feature = "management")]
+            management: None,
             clock: Clock::system(),
             memory_limit: 512 * 1024 * 1024,
             limits: Limits {
@@ -47,6 +51,15 @@ impl Builder {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Answers RabbitMQ's management API, or the part of it that is there, on this port of 127.0.0.1; on a free one if it
+    /// is 0. Not by default.
+    #[cfg(feature = "management")]
+    #[must_use]
+    pub fn management(mut self, port: u16) -> Self {
+        self.management = Some(port);
         self
     }
 
@@ -82,16 +95,29 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If the port cannot be listened on.
+    /// If a port cannot be listened on.
     pub async fn start(self) -> Result<DevBroker, StartError> {
-        let failed = |source| StartError {
-            port: self.port,
-            source,
+        let (listener, address) = listen(self.port).await?;
+        #[cfg(feature = "management")]
+        let management = match self.management {
+            Some(port) => Some(listen(port).await?),
+            None => None,
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
-        let listener = listener.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
         let broker = Broker::new(self.clock, self.memory_limit, self.limits);
-        Ok(DevBroker::new(broker, listener, address))
+        let broker = DevBroker::new(broker, listener, address);
+        #[cfg(feature = "management")]
+        let broker = match management {
+            Some((listener, address)) => broker.managed(listener, address),
+            None => broker,
+        };
+        Ok(broker)
     }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError { port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }

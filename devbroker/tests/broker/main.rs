@@ -4,5 +4,7 @@ mod bounds;
 mod client;
 mod faults;
 mod life;
+#[cfg(feature = "management")]
+mod management;
 mod queues;
 mod time;

@@ -1,15 +1,13 @@
-//! Installs the package `rabbitmq-server` on Debian and Ubuntu.
+//! Installs packages on Debian and Ubuntu.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-const SCRIPT: &str = include_str!("install.sh");
-
 /// Who may install packages.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Installer {
+pub(crate) enum Installer {
     /// This user.
     Root,
     /// This user by `sudo`, which asks for no password.
@@ -18,7 +16,7 @@ pub(super) enum Installer {
 
 impl Installer {
     /// `None` if packages cannot be installed without asking anybody.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         if !Path::new("/usr/bin/apt-get").exists() {
             return None;
         }
@@ -28,9 +26,9 @@ impl Installer {
         output_of("sudo", &["-n", "true"]).map(|_| Self::Sudo)
     }
 
-    /// Installs the server. What apt prints goes to standard error.
-    pub(super) fn install(self) -> Result<()> {
-        eprintln!("installing the package rabbitmq-server");
+    /// Runs a shell script that installs a package. What apt prints goes to standard error.
+    pub(crate) fn install(self, package: &str, script: &str) -> Result<()> {
+        eprintln!("installing the package {package}");
         let mut command = match self {
             Self::Root => Command::new("sh"),
             Self::Sudo => {
@@ -40,13 +38,13 @@ impl Installer {
             }
         };
         let status = command
-            .args(["-c", SCRIPT])
+            .args(["-c", script])
             .stdin(Stdio::null())
             .stdout(std::io::stderr())
             .status()
             .context("cannot run the installation")?;
         if !status.success() {
-            bail!("cannot install the package rabbitmq-server ({status})");
+            bail!("cannot install the package {package} ({status})");
         }
         Ok(())
     }

@@ -77,6 +77,14 @@ impl Event {
         }
     }
 
+    /// The address that a request wants its reply at.
+    pub fn reply_to(&self) -> String {
+        match &self.what {
+            What::Method(_, Some(content)) => content.property("reply-to"),
+            _ => String::new(),
+        }
+    }
+
     /// Whether nothing more comes on this channel after it.
     fn ends(&self, channel: u16) -> bool {
         match self.name() {

@@ -56,6 +56,14 @@ impl Content {
         format!("{{{properties}}} {}", self.show_body())
     }
 
+    /// A property as a transcript has it; empty without.
+    pub fn property(&self, name: &str) -> String {
+        let shown = show_properties(&self.properties).unwrap_or_default();
+        let words = value::words(&shown);
+        let found = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    }
+
     fn show_body(&self) -> String {
         if self.body.len() <= SHOWN && self.frames.len() <= 1 {
             return value::quote(&self.body);

@@ -33,4 +33,6 @@ macro_rules! areas {
     };
 }
 
-areas![acks, channels, consumers, exchanges, handshake, queues, routing];
+areas![
+    acks, channels, confirms, consumers, dead_letters, exchanges, expiry, handshake, limits, queues, replies, routing,
+];

@@ -283,6 +283,7 @@ async fn the_last_of_a_single_active_queue_leaves_the_rest(s: &Scene<'_>) {
     c.nothing("q").await;
     c.call("basic.cancel consumer-tag=b").await;
     c.call("basic.cancel consumer-tag=a").await;
+    c.fill("q", &["4"]).await;
     c.delivery_to("c").await;
 }
 

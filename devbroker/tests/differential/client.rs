@@ -106,6 +106,14 @@ impl Channel {
         }
     }
 
+    /// Opens the channel again if it was closed.
+    pub async fn reopen_if_closed(&self) {
+        let closed = self.connection.inbox.lock().closed.contains(&self.id);
+        if closed {
+            self.reopen().await;
+        }
+    }
+
     /// Closes the socket without a word.
     pub async fn hang_up(&self) {
         self.say("closes the socket");

@@ -34,5 +34,20 @@ macro_rules! areas {
 }
 
 areas![
-    acks, channels, confirms, consumers, dead_letters, exchanges, expiry, handshake, limits, queues, replies, routing,
+    acks,
+    channels,
+    confirms,
+    consumers,
+    contents,
+    dead_letters,
+    exchanges,
+    expiry,
+    handshake,
+    limits,
+    permissions,
+    queues,
+    quorum,
+    replies,
+    routing,
+    streams,
 ];

@@ -30,7 +30,7 @@ scenarios![
     consuming_comes_before_the_first_message,
     consuming_without_an_answer_delivers,
     no_local_is_not_heeded,
-    the_last_of_a_single_active_queue_leaves_the_rest,
+    the_next_of_a_single_active_queue_has_its_own_limit,
 ];
 
 async fn a_consumer_without_a_tag_is_given_one(s: &Scene<'_>) {
@@ -271,20 +271,20 @@ async fn a_single_active_consumer_hands_over_when_its_connection_goes(s: &Scene<
     d.delivery().await;
 }
 
-async fn the_last_of_a_single_active_queue_leaves_the_rest(s: &Scene<'_>) {
-    let c = s.channel().await;
+async fn the_next_of_a_single_active_queue_has_its_own_limit(s: &Scene<'_>) {
+    let (c, d) = (s.channel().await, s.plain().await);
     c.queue("q x-single-active-consumer=true").await;
     c.prefetch(1).await;
-    for tag in ["a", "b", "c"] {
-        c.consume(&format!("q consumer-tag={tag}")).await;
-    }
-    c.fill("q", &["1", "2", "3"]).await;
+    c.consume("q consumer-tag=a").await;
+    d.prefetch(2).await;
+    d.consume("q consumer-tag=b").await;
+    c.fill("q", &["1", "2", "3", "4"]).await;
     c.delivery().await;
     c.nothing("q").await;
-    c.call("basic.cancel consumer-tag=b").await;
     c.call("basic.cancel consumer-tag=a").await;
-    c.fill("q", &["4"]).await;
-    c.delivery_to("c").await;
+    c.ack(1).await;
+    d.deliveries(2).await;
+    d.nothing("q").await;
 }
 
 async fn a_consumer_of_a_higher_priority_comes_first(s: &Scene<'_>) {

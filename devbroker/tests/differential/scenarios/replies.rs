@@ -38,8 +38,9 @@ async fn a_reply_finds_its_way(s: &Scene<'_>) {
     let (server, address) = requested(s, &c).await;
     server.publish(&format!("key={address} correlation-id=1"), "here you are").await;
     c.delivery().await;
-    server.publish(&format!("key={address} correlation-id=1 mandatory"), "once more").await;
+    server.publish(&format!("key={address} correlation-id=1 mandatory"), "returned though delivered").await;
     c.delivery().await;
+    server.expect("basic.return").await;
 }
 
 async fn a_reply_to_a_closed_channel_is_confirmed_and_lost(s: &Scene<'_>) {

@@ -180,7 +180,9 @@ impl Inbox {
 
 impl State {
     fn find(&mut self, channel: u16, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
-        let fits = |event: &Event| (event.channel == channel && wanted(event)) || event.ends(channel);
+        let over = self.over;
+        let ends = |event: &Event| event.ends(channel) && !over;
+        let fits = |event: &Event| (event.channel == channel && wanted(event)) || ends(event);
         let at = self.events.iter().position(fits)?;
         let event = self.events.remove(at)?;
         match event.name() {
@@ -263,10 +265,11 @@ async fn read(mut input: OwnedReadHalf, inbox: Arc<Inbox>, writer: Arc<tokio::sy
             What::Method(method, _) => answer(method.name),
             _ => None,
         };
-        inbox.put(channel, event);
+        // first the answer: once the script knows, it may open the channel again
         if let Some(answer) = answer {
             write(&writer, &frame(METHOD, channel, &method::encode(answer).0)).await;
         }
+        inbox.put(channel, event);
     }
     inbox.put(0, What::End);
 }

@@ -282,7 +282,7 @@ async fn the_next_of_a_single_active_queue_has_its_own_limit(s: &Scene<'_>) {
     c.delivery().await;
     c.nothing("q").await;
     c.call("basic.cancel consumer-tag=a").await;
-    c.ack(1).await;
+    c.fill("q", &["5"]).await;
     d.deliveries(2).await;
     d.nothing("q").await;
 }

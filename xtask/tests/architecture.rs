@@ -10,7 +10,7 @@ use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Pack
 
 /// The crates of the workspace, lowest first. A crate may use those of lower layers, never one of its own.
 const LAYERS: [&[&str]; 5] = [
-    &["coney-macros", "coney-protocol", "xtask"],
+    &["coney-devbroker", "coney-macros", "coney-protocol", "xtask"],
     &["coney-amqp"],
     &["coney-producer", "coney-worker"],
     &["coney"],

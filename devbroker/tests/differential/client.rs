@@ -12,6 +12,11 @@ use crate::content;
 use crate::method;
 use crate::transcript::Transcript;
 
+/// What a transcript says when something did not come.
+pub const MISSED: &str = "what was expected did not come";
+/// What a transcript says in front of what nobody waited for.
+pub const UNASKED: &str = "unasked";
+
 /// A channel that [`Channel::until_gone`] looks with.
 const LOOKOUT: u16 = 2000;
 
@@ -91,11 +96,13 @@ impl Channel {
         }
     }
 
-    /// Opens the channel again after it was closed.
+    /// Opens the channel again if it was closed.
     pub async fn reopen(&self) {
         {
             let mut state = self.connection.inbox.lock();
-            state.closed.remove(&self.id);
+            if !state.closed.remove(&self.id) {
+                return;
+            }
             state.published.remove(&self.id);
             state.confirms.remove(&self.id);
         }
@@ -103,14 +110,6 @@ impl Channel {
         if self.waits {
             self.write("confirm.select").await;
             self.wait("confirm.select-ok").await;
-        }
-    }
-
-    /// Opens the channel again if it was closed.
-    pub async fn reopen_if_closed(&self) {
-        let closed = self.connection.inbox.lock().closed.contains(&self.id);
-        if closed {
-            self.reopen().await;
         }
     }
 
@@ -387,11 +386,11 @@ impl Channel {
     /// Records what nobody asked for, on all channels.
     pub async fn record_rest(&self) {
         let opened = self.connection.inbox.lock().opened.clone();
-        self.drain("unasked ");
+        self.drain(UNASKED);
         for id in opened {
             let channel = Self { id, ..self.clone() };
             channel.barrier().await;
-            channel.drain("unasked ");
+            channel.drain(UNASKED);
         }
     }
 
@@ -414,7 +413,7 @@ impl Channel {
         state.events = others.into();
         drop(state);
         for event in ours.iter().filter(|event| event.name() != "end") {
-            self.say_seen(&format!("{front}{}", event.show()));
+            self.say_seen(format!("{front} {}", event.show()).trim_start());
         }
         !ours.is_empty()
     }
@@ -450,7 +449,7 @@ impl Channel {
                 self.transcript.add(&format!("{}{} < {}", self.connection.letter, event.channel, event.show()));
             }
             Some(event) => self.say_seen(&event.show()),
-            None if self.connection.inbox.lock().disappointed => self.say_seen("what was expected did not come"),
+            None if self.connection.inbox.lock().disappointed => self.say_seen(MISSED),
             None => self.say_seen("(closed)"),
         }
     }

@@ -6,8 +6,9 @@ use std::pin::Pin;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::management::Management;
-use crate::recorded::{self, Transcripts};
+use crate::client::{MISSED, UNASKED};
+use crate::compare;
+use crate::recorded::{self, CHANGED, FULL, Transcripts};
 use crate::scene::Scene;
 use crate::target::Target;
 
@@ -15,6 +16,7 @@ use crate::target::Target;
 const AT_A_TIME: usize = 8;
 
 /// A script and the name of what it finds out.
+#[derive(Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,
     pub script: for<'a> fn(&'a Scene<'a>) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
@@ -35,19 +37,47 @@ macro_rules! scenarios {
 pub async fn area(area: &str, scenarios: &[Scenario]) {
     let only = std::env::var("CONEY_SCENARIO").unwrap_or_default();
     let scenarios: Vec<_> = scenarios.iter().filter(|scenario| scenario.name.contains(&only)).collect();
-    let rabbitmq = Target::RabbitMq(Management::new());
-    let version = rabbitmq.version().await;
-    let seen = play(&rabbitmq, &scenarios).await;
-    if only.is_empty() {
-        recorded::save(&version, area, seen.clone());
-    }
-    let mut missing = String::new();
-    for (name, lines) in &seen {
-        if !only.is_empty() || lines.iter().any(|line| line.contains("did not come") || line.contains("unasked")) {
-            let _ = writeln!(missing, "## {name}\n{}\n", lines.join("\n"));
+    let rabbitmq = Target::rabbitmq();
+    let complaints = match &rabbitmq {
+        Some(rabbitmq) if std::env::var("CONEY_DIFFERENTIAL").is_ok_and(|mode| mode == "record") => {
+            assert!(only.is_empty(), "an area is recorded as a whole");
+            record(rabbitmq, area, &scenarios).await
         }
+        Some(rabbitmq) => live(rabbitmq, &scenarios).await,
+        None => from_recordings(area, &scenarios).await,
+    };
+    assert!(complaints.is_empty(), "\n{complaints}");
+}
+
+/// Records RabbitMQ; complains of scripts that wait in vain or leave something, which are mistakes of the scripts.
+async fn record(rabbitmq: &Target, area: &str, scenarios: &[&Scenario]) -> String {
+    let seen = play(rabbitmq, scenarios).await;
+    let version = rabbitmq.version().await;
+    recorded::save(&version, area, seen.clone());
+    let mistaken = |lines: &[String]| lines.iter().any(|line| line.contains(MISSED) || line.contains(UNASKED));
+    let mut complaints = String::new();
+    for (name, lines) in seen.iter().filter(|(_, lines)| version == FULL && mistaken(lines)) {
+        let _ = writeln!(complaints, "## {name}\n{}\n", lines.join("\n"));
     }
-    assert!(missing.is_empty(), "{missing}");
+    complaints
+}
+
+/// Compares with a RabbitMQ that runs.
+async fn live(rabbitmq: &Target, scenarios: &[&Scenario]) -> String {
+    let version = match rabbitmq.version().await {
+        old if old.starts_with('3') => FULL,
+        _ => CHANGED,
+    };
+    let theirs = play(rabbitmq, scenarios).await;
+    let ours = play(&Target::development().await, scenarios).await;
+    compare::complaints(version, &theirs, &ours)
+}
+
+/// Compares with what was recorded.
+async fn from_recordings(area: &str, scenarios: &[&Scenario]) -> String {
+    let ours = play(&Target::development().await, scenarios).await;
+    let complaints = [FULL, CHANGED].map(|version| compare::complaints(version, &recorded::load(version, area), &ours));
+    complaints.join("\n").trim().to_owned()
 }
 
 /// What each scenario sees on this broker.

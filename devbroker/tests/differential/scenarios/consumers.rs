@@ -278,11 +278,11 @@ async fn the_next_of_a_single_active_queue_has_its_own_limit(s: &Scene<'_>) {
     c.consume("q consumer-tag=a").await;
     d.prefetch(2).await;
     d.consume("q consumer-tag=b").await;
-    c.fill("q", &["1", "2", "3", "4"]).await;
+    c.fill("q", &["1"]).await;
     c.delivery().await;
     c.nothing("q").await;
     c.call("basic.cancel consumer-tag=a").await;
-    c.fill("q", &["5"]).await;
+    c.fill("q", &["2", "3", "4"]).await;
     d.deliveries(2).await;
     d.nothing("q").await;
 }

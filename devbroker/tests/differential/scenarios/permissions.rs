@@ -35,7 +35,7 @@ async fn set_up(s: &Scene<'_>, configure: &str, write: &str, read: &str) -> (Cha
 async fn try_each(u: &Channel, lines: &[&str]) {
     for line in lines {
         u.call(line).await;
-        u.reopen_if_closed().await;
+        u.reopen().await;
     }
 }
 

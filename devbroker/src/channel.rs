@@ -8,6 +8,7 @@ mod queues;
 mod settling;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchange, queue};
@@ -23,6 +24,14 @@ pub(crate) use publishing::LARGEST;
 pub(crate) struct ChannelKey {
     pub(crate) connection: u64,
     pub(crate) number: u16,
+}
+
+impl ChannelKey {
+    /// The channels of a connection.
+    pub(crate) fn all_of(connection: u64) -> RangeInclusive<Self> {
+        let channel = |number| Self { connection, number };
+        channel(0)..=channel(u16::MAX)
+    }
 }
 
 /// What a channel knows.

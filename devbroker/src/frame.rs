@@ -68,11 +68,9 @@ pub(crate) async fn read(input: &mut (impl AsyncRead + Unpin), limit: usize) -> 
     }
     let mut payload = vec![0; size + 1];
     input.read_exact(&mut payload).await?;
-    if payload.pop() != Some(END) {
-        return bad(format!(
-            "type {}, all octets = <<>>: invalid_frame_end_marker",
-            start[0]
-        ));
+    if let Some(end) = payload.pop().filter(|end| *end != END) {
+        let text = format!("{{invalid_frame_end_marker,{end}}}");
+        return bad(format!("type {}, all octets = <<>>: {text}", start[0]));
     }
     let kind = match start[0] {
         METHOD if is_too_deep(&payload) => bad_method("tables are nested too deep"),

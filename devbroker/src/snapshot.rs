@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use amq_protocol::protocol::basic::{AMQPProperties, parse_properties};
 use amq_protocol::types::FieldTable;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelKey};
 use crate::content::Content;
 use crate::exchange::{Destination, Exchange};
 use crate::queue::{Kind, Queue};
@@ -309,11 +309,9 @@ fn queue_view(queue: &Queue) -> QueueView {
 impl ConnectionView {
     pub(crate) fn of(client: &Client) -> Self {
         let channels = client.host.look(|vhost| {
-            let own = vhost
-                .channels
-                .values()
-                .filter(|one| one.key.connection == client.id);
-            own.map(channel_view).collect::<Vec<_>>()
+            let own = vhost.channels.range(ChannelKey::all_of(client.id));
+            own.map(|(_, channel)| channel_view(channel))
+                .collect::<Vec<_>>()
         });
         let mut view = Self {
             id: client.id,

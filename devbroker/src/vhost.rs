@@ -42,7 +42,8 @@ pub(crate) struct Vhost {
     pub(crate) exchanges: BTreeMap<Arc<str>, Exchange>,
     pub(crate) queues: HashMap<QueueId, Queue>,
     pub(crate) names: BTreeMap<Arc<str>, QueueId>,
-    pub(crate) channels: HashMap<ChannelKey, Channel>,
+    /// In the order of their connections.
+    pub(crate) channels: BTreeMap<ChannelKey, Channel>,
     /// Who waits for direct replies, by the name of the pseudo-queue.
     pub(crate) replies: HashMap<String, ReplyTo>,
     pub(crate) confirms: ConfirmFaults,
@@ -71,7 +72,7 @@ impl Vhost {
             exchanges,
             queues: HashMap::new(),
             names: BTreeMap::new(),
-            channels: HashMap::new(),
+            channels: BTreeMap::new(),
             replies: HashMap::new(),
             confirms: ConfirmFaults::default(),
             agenda: Agenda::default(),
@@ -213,17 +214,20 @@ impl Vhost {
     }
 
     /// Does what became due until now. Virtual time passes from one event to the next, so that what follows from
-    /// an event is due after it, not after the time to which the clock was moved.
-    pub(crate) fn catch_up(&mut self, now: SystemTime, steps: bool) {
+    /// an event is due after it, not after the time to which the clock was moved. True if something was due.
+    pub(crate) fn catch_up(&mut self, now: SystemTime, steps: bool) -> bool {
+        let mut changed = false;
         while let Some((due, id)) = self.agenda.pop_due(now) {
             self.now = if steps { due.max(self.now) } else { now };
             if let Some(queue) = self.queues.get_mut(&id) {
                 queue.scheduled = None;
+                changed = true;
                 self.touch(id);
                 self.settle_down();
             }
         }
         self.now = now.max(self.now);
+        changed
     }
 
     /// Removes a queue with its messages, bindings and consumers.
@@ -280,8 +284,8 @@ impl Vhost {
 
     /// Ends a connection with all that is its own.
     pub(crate) fn close_connection(&mut self, connection: u64) {
-        let keys: Vec<_> = self.channels.keys().copied().collect();
-        for key in keys.into_iter().filter(|key| key.connection == connection) {
+        let channels = self.channels.range(ChannelKey::all_of(connection));
+        for key in channels.map(|(key, _)| *key).collect::<Vec<_>>() {
             self.close_channel(key);
         }
         let own = |queue: &&Queue| queue.owner == Some(connection);
@@ -298,10 +302,7 @@ impl Vhost {
 
     /// Delivers again to a connection that had no room.
     pub(crate) fn resume(&mut self, connection: u64) {
-        let channels = self
-            .channels
-            .iter()
-            .filter(|(key, _)| key.connection == connection);
+        let channels = self.channels.range(ChannelKey::all_of(connection));
         let queues = channels.flat_map(|(_, channel)| channel.consumers.values().copied());
         self.touched.extend(queues.collect::<Vec<_>>());
     }

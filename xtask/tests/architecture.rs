@@ -55,6 +55,20 @@ fn only_amqp_names_lapin() {
 }
 
 #[test]
+fn only_the_facade_may_build_on_the_devbroker() {
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let on_it = |dependency: &Dependency| dependency.name == "coney-devbroker";
+        let builds = built_dependencies(package).find(|dependency| on_it(dependency));
+        assert!(
+            builds.is_none_or(|dependency| *package.name == *"coney" && dependency.optional),
+            "{} depends on coney-devbroker: only tests do, and the facade by a feature",
+            package.name
+        );
+    }
+}
+
+#[test]
 fn a_sender_compiles_no_worker() {
     let sender = compiled_crates(&["--features", "default"]);
     assert!(sender.contains("coney-producer"), "{sender:?}");

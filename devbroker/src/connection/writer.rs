@@ -144,6 +144,9 @@ impl Writer {
         if self.client.outbox.written(counted) {
             let id = self.client.id;
             self.client.host.with(|vhost| vhost.resume(id));
+        } else {
+            // the last copy of a message may have been the one that was written
+            self.client.host.freed();
         }
     }
 }

@@ -185,13 +185,18 @@ impl Reader<'_> {
 
     /// The name of an exchange, or a routing key.
     fn name(&self, name: &str, value: &AMQPValue) -> Outcome<String> {
-        text(value).ok_or_else(|| {
-            Objection::precondition(format_args!(
+        let Some(text) = text(value) else {
+            return Err(Objection::precondition(format_args!(
                 "invalid type '{}' for arg '{name}' in {}",
                 kind_name(value),
                 self.queue
-            ))
-        })
+            )));
+        };
+        if text.len() > 255 {
+            // messages could not carry it
+            return Err(self.invalid(name, "it has more than 255 bytes"));
+        }
+        Ok(text)
     }
 
     fn integer(&self, name: &str, value: &AMQPValue) -> Outcome<i64> {

@@ -1,6 +1,6 @@
 //! Messages on their way from a queue to its consumers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use crate::content::Content;
 use crate::frame::{Delivery, Out};
 use crate::queue::{Consumer, GivenUp, Message, Position, Queue};
 
-type Channels = HashMap<ChannelKey, Channel>;
+type Channels = BTreeMap<ChannelKey, Channel>;
 
 /// Delivers what can be delivered now.
 pub(super) fn deliver(

@@ -61,8 +61,18 @@ impl Host {
     /// Looks at it, and does no more than what is due.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Vhost) -> T) -> T {
         let mut vhost = self.vhost.lock().unwrap_or_else(PoisonError::into_inner);
-        vhost.catch_up(self.clock.now(), self.clock.is_virtual());
-        look(&vhost)
+        let changed = vhost.catch_up(self.clock.now(), self.clock.is_virtual());
+        let seen = look(&vhost);
+        drop(vhost);
+        if changed {
+            self.signals.changed();
+        }
+        seen
+    }
+
+    /// Says that messages were freed without it.
+    pub(crate) fn freed(&self) {
+        self.signals.changed();
     }
 
     /// Does what queues do by themselves when their time has come, until the virtual host is removed.

@@ -21,7 +21,7 @@ pub const HEARTBEAT: u8 = 8;
 const END: u8 = 0xCE;
 
 /// How long a script waits for what it expects.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits once something it expected did not come.
 const IMPATIENCE: Duration = Duration::from_millis(300);
 

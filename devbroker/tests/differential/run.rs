@@ -83,7 +83,7 @@ async fn from_recordings(area: &str, scenarios: &[&Scenario]) -> String {
 /// What each scenario sees on this broker.
 async fn play(target: &Target, scenarios: &[&Scenario]) -> Transcripts {
     let runs = scenarios.iter().map(|scenario| async move {
-        let scene = Scene::new(target, scenario.name).await;
+        let scene = Scene::new(target).await;
         (scenario.script)(&scene).await;
         (scenario.name.to_owned(), scene.finish().await)
     });

@@ -1,5 +1,6 @@
 //! What a scenario has: a virtual host of its own on one broker, and connections to it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::Channel;
@@ -10,6 +11,9 @@ use crate::transcript::Transcript;
 /// What clients of these scenarios can do.
 pub const CAPABILITIES: &str = "capabilities={publisher_confirms=true,consumer_cancel_notify=true,basic.nack=true,\
                                 connection.blocked=true,authentication_failure_close=true}";
+
+/// How many there were.
+static SCENES: AtomicU32 = AtomicU32::new(0);
 
 /// One run of a scenario against one broker.
 pub struct Scene<'a> {
@@ -24,8 +28,10 @@ pub struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// A scene on a new virtual host.
-    pub async fn new(target: &'a Target, name: &str) -> Self {
-        let vhost = format!("differential-{}-{name}", std::process::id());
+    pub async fn new(target: &'a Target) -> Self {
+        // names of equal length, for brokers cut long texts off
+        let number = SCENES.fetch_add(1, Ordering::Relaxed);
+        let vhost = format!("differential-{:010}-{number:04}", std::process::id());
         let user = format!("user-{vhost}");
         target.add_vhost(&vhost).await;
         Self {

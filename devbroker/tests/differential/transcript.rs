@@ -69,6 +69,8 @@ impl Lines {
             });
             normal.push_str(&format!("{start}#{}{}", number + 1, &part[end..]));
         }
-        normal
+        // whether it needed quotes depends on what was made up
+        let quoted = (1..=self.made_up.len()).map(|number| format!("{start}#{number}"));
+        quoted.fold(normal, |line, name| line.replace(&format!("\"{name}\""), &name))
     }
 }

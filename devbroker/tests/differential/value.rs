@@ -34,7 +34,7 @@ pub fn words(script: &str) -> Vec<String> {
     words
 }
 
-/// Reads a value: `5` is a long-int, `5l` a long-long-int, `true`, `null`, `text`, `"text"`, `{a=1,b=c}`, `[1,2]`.
+/// Reads a value: `5` is a long-int, `5l` a long-long-int, `true`, `null`, `text`, `"text"`, `x:bytes`, `{a=1,b=c}`, `[1,2]`.
 pub fn parse(text: &str) -> AMQPValue {
     value(&mut text.chars().peekable())
 }
@@ -108,6 +108,9 @@ fn bare(text: &str) -> AMQPValue {
         "null" => return AMQPValue::Void,
         _ => {}
     }
+    if let Some(bytes) = text.strip_prefix("x:") {
+        return AMQPValue::ByteArray(ByteArray::from(bytes.as_bytes()));
+    }
     number(text).unwrap_or_else(|| AMQPValue::LongString(text.into()))
 }
 
@@ -126,7 +129,6 @@ fn number(text: &str) -> Option<AMQPValue> {
         "T" => AMQPValue::Timestamp(number.parse().ok()?),
         "f" => AMQPValue::Float(number.parse().ok()?),
         "d" => AMQPValue::Double(number.parse().ok()?),
-        "x" => AMQPValue::ByteArray(ByteArray::from(number.as_bytes())),
         "D" => {
             let (scale, value) = number.split_once('/')?;
             AMQPValue::DecimalValue(DecimalValue {
@@ -161,7 +163,7 @@ pub fn write(value: &AMQPValue) -> String {
         AMQPValue::Timestamp(value) if *value > RECENT => "now".to_owned(),
         AMQPValue::Timestamp(value) => format!("{value}T"),
         AMQPValue::FieldTable(table) => format!("{{{}}}", write_table(table, "", ",")),
-        AMQPValue::ByteArray(bytes) => format!("{}x", String::from_utf8_lossy(bytes.as_slice())),
+        AMQPValue::ByteArray(bytes) => format!("x:{}", String::from_utf8_lossy(bytes.as_slice())),
         AMQPValue::Void => "null".to_owned(),
     }
 }

@@ -173,10 +173,10 @@ async fn a_heartbeat_on_a_channel_is_an_error(s: &Scene<'_>) {
 }
 
 async fn a_frame_that_is_too_large_is_an_error(s: &Scene<'_>) {
-    let c = s.connect("guest", "guest", 4096).await.plain(1).await;
+    let c = s.connect("guest", "guest", 8192).await.plain(1).await;
     c.send("basic.publish routing-key=q").await;
-    c.frame(HEADER, &content::encode_header(&[], 4097)).await;
-    c.frame(BODY, &[b'x'; 4097]).await;
+    c.frame(HEADER, &content::encode_header(&[], 8193)).await;
+    c.frame(BODY, &[b'x'; 8193]).await;
     c.closed().await;
 }
 

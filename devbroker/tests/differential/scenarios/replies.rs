@@ -9,7 +9,10 @@ scenarios![
     a_reply_consumer_is_alone_on_its_channel,
     a_reply_consumer_may_be_cancelled,
     a_reply_consumer_must_not_acknowledge,
+    a_mandatory_reply_is_returned_though_delivered,
     a_reply_finds_its_way,
+    a_second_reply_has_a_delivery_tag,
+    a_mandatory_reply_to_a_closed_channel_is_returned,
     a_reply_to_a_closed_channel_is_confirmed_and_lost,
     a_reply_to_a_made_up_address_is_lost,
     a_request_needs_a_reply_consumer,
@@ -38,9 +41,25 @@ async fn a_reply_finds_its_way(s: &Scene<'_>) {
     let (server, address) = requested(s, &c).await;
     server.publish(&format!("key={address} correlation-id=1"), "here you are").await;
     c.delivery().await;
-    server.publish(&format!("key={address} correlation-id=1 mandatory"), "returned though delivered").await;
+}
+
+async fn a_second_reply_has_a_delivery_tag(s: &Scene<'_>) {
+    let c = s.channel().await;
+    c.consume(CONSUMER).await;
+    let (server, address) = requested(s, &c).await;
+    for body in ["here you are", "once more"] {
+        server.publish(&format!("key={address} correlation-id=1"), body).await;
+        c.delivery().await;
+    }
+}
+
+async fn a_mandatory_reply_is_returned_though_delivered(s: &Scene<'_>) {
+    let c = s.channel().await;
+    c.consume(CONSUMER).await;
+    let (server, address) = requested(s, &c).await;
+    server.publish(&format!("key={address} mandatory"), "here you are").await;
     c.delivery().await;
-    server.expect("basic.return").await;
+    server.nothing("requests").await;
 }
 
 async fn a_reply_to_a_closed_channel_is_confirmed_and_lost(s: &Scene<'_>) {
@@ -49,8 +68,16 @@ async fn a_reply_to_a_closed_channel_is_confirmed_and_lost(s: &Scene<'_>) {
     let (server, address) = requested(s, &c).await;
     c.call("channel.close reply-code=200").await;
     server.publish(&format!("key={address}"), "too late").await;
+    server.nothing("requests").await;
+}
+
+async fn a_mandatory_reply_to_a_closed_channel_is_returned(s: &Scene<'_>) {
+    let c = s.channel().await;
+    c.consume(CONSUMER).await;
+    let (server, address) = requested(s, &c).await;
+    c.call("channel.close reply-code=200").await;
     server.publish(&format!("key={address} mandatory"), "too late").await;
-    server.expect("basic.return").await;
+    server.nothing("requests").await;
 }
 
 async fn a_reply_to_a_made_up_address_is_lost(s: &Scene<'_>) {

@@ -19,12 +19,15 @@ scenarios![
     a_stream_is_deleted,
     a_stream_knows_its_offsets,
     a_stream_limits_are_accepted,
-    a_stream_offset_must_be_one,
+    a_stream_offset_that_is_no_word_is_refused,
+    a_stream_offset_of_another_type_is_refused,
+    a_stream_offset_below_0_is_refused,
     a_stream_read_from_an_offset_beyond_waits,
     a_stream_read_from_next_gives_what_is_new,
     a_stream_read_from_a_number_begins_there,
     a_stream_read_from_a_time_begins_there,
-    a_stream_with_a_wrong_age_is_refused,
+    a_stream_with_an_age_that_is_no_interval_is_refused,
+    a_stream_with_an_age_that_is_no_text_is_refused,
 ];
 
 const STREAM: &str = "durable x-queue-type=stream";
@@ -86,13 +89,22 @@ async fn a_stream_read_from_a_time_begins_there(s: &Scene<'_>) {
     c.deliveries(2).await;
 }
 
-async fn a_stream_offset_must_be_one(s: &Scene<'_>) {
+async fn a_stream_offset_that_is_no_word_is_refused(s: &Scene<'_>) {
     let c = set_up(s, &[]).await;
-    for offset in ["somewhere", "true", "-1", "5x"] {
-        c.consume(&format!("s consumer-tag=t x-stream-offset={offset}")).await;
-        c.reopen().await;
-        c.prefetch(10).await;
-    }
+    c.consume("s consumer-tag=t x-stream-offset=somewhere").await;
+    c.reopen().await;
+    c.prefetch(10).await;
+    c.consume("s consumer-tag=t x-stream-offset=5x").await;
+}
+
+async fn a_stream_offset_of_another_type_is_refused(s: &Scene<'_>) {
+    let c = set_up(s, &[]).await;
+    c.consume("s consumer-tag=t x-stream-offset=true").await;
+}
+
+async fn a_stream_offset_below_0_is_refused(s: &Scene<'_>) {
+    let c = set_up(s, &[]).await;
+    c.consume("s consumer-tag=t x-stream-offset=-1").await;
 }
 
 async fn a_stream_consumer_needs_a_limit(s: &Scene<'_>) {
@@ -173,12 +185,16 @@ async fn a_stream_limits_are_accepted(s: &Scene<'_>) {
     c.queue(&format!("s {STREAM} {limits}")).await;
 }
 
-async fn a_stream_with_a_wrong_age_is_refused(s: &Scene<'_>) {
+async fn a_stream_with_an_age_that_is_no_interval_is_refused(s: &Scene<'_>) {
     let c = s.plain().await;
-    for age in ["soon", "5", "5x", "-1D"] {
-        c.queue(&format!("s {STREAM} x-max-age={age}")).await;
+    for age in ["soon", "5x", "-1D", "5 D"] {
+        c.queue(&format!("s {STREAM} x-max-age=\"{age}\"")).await;
         c.reopen().await;
     }
+}
+
+async fn a_stream_with_an_age_that_is_no_text_is_refused(s: &Scene<'_>) {
+    let c = s.plain().await;
     c.queue(&format!("s {STREAM} x-max-age=60")).await;
 }
 

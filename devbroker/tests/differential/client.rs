@@ -20,6 +20,9 @@ pub const UNASKED: &str = "unasked";
 /// A channel that [`Channel::until_gone`] looks with.
 const LOOKOUT: u16 = 2000;
 
+/// The code of RESOURCE_LOCKED.
+const LOCKED: u64 = 405;
+
 /// One channel of a connection.
 #[derive(Clone, Debug)]
 pub struct Channel {
@@ -64,11 +67,13 @@ impl Channel {
         self.wait("connection.start").await;
         let login = format!("mechanism=PLAIN response=\"\\0{user}\\0{password}\" locale=en_US");
         // words that are no fields go into the table, which is the first field
-        self.write(&format!("connection.start-ok {login} {capabilities}")).await;
+        self.write(&format!("connection.start-ok {login} {capabilities}"))
+            .await;
         self.wait("connection.tune").await;
         let tune = format!("channel-max=2047 frame-max={} heartbeat=0", self.frame_max);
         self.write(&format!("connection.tune-ok {tune}")).await;
-        self.write(&format!("connection.open virtual-host={vhost}")).await;
+        self.write(&format!("connection.open virtual-host={vhost}"))
+            .await;
         self.wait("connection.open-ok").await;
     }
 
@@ -133,13 +138,16 @@ impl Channel {
     pub async fn call(&self, line: &str) -> Option<Event> {
         self.send(line).await;
         let name = line.split(' ').next().unwrap_or(line);
-        self.see(|event| event.name().strip_prefix(name) == Some("-ok")).await
+        self.see(|event| event.name().strip_prefix(name) == Some("-ok"))
+            .await
     }
 
     /// Declares a queue and returns its name.
     pub async fn queue(&self, line: &str) -> String {
         let answer = self.call(&format!("queue.declare queue={line}")).await;
-        answer.map(|answer| answer.text("queue")).unwrap_or_default()
+        answer
+            .map(|answer| answer.text("queue"))
+            .unwrap_or_default()
     }
 
     /// Declares a queue passively: how many messages and consumers it has.
@@ -156,11 +164,18 @@ impl Channel {
             format!("{:?}", String::from_utf8_lossy(body))
         };
         self.say(&format!("publish {line} {shown}"));
-        let words: Vec<_> = line.split(' ').map(|word| word.replacen("key=", "routing-key=", 1)).collect();
+        let words: Vec<_> = line
+            .split(' ')
+            .map(|word| word.replacen("key=", "routing-key=", 1))
+            .collect();
         let line = words.join(" ").replace("routing-routing-", "routing-");
         let (payload, properties) = method::encode(&format!("basic.publish {line}"));
         let header = content::encode_header(&properties, body.len() as u64);
-        let mut bytes = [frame(METHOD, self.id, &payload), frame(HEADER, self.id, &header)].concat();
+        let mut bytes = [
+            frame(METHOD, self.id, &payload),
+            frame(HEADER, self.id, &header),
+        ]
+        .concat();
         for part in body.chunks(self.frame_max - 8) {
             bytes.extend(frame(BODY, self.id, part));
         }
@@ -178,7 +193,11 @@ impl Channel {
             *number += 1;
             *number
         };
-        if self.await_confirms(number).await && self.confirmed(number).is_some_and(|text| text.ends_with("nack")) {
+        if self.await_confirms(number).await
+            && self
+                .confirmed(number)
+                .is_some_and(|text| text.ends_with("nack"))
+        {
             self.say_seen("nack");
         }
     }
@@ -198,19 +217,24 @@ impl Channel {
     /// Gets one message and returns its delivery tag, 0 without.
     pub async fn get(&self, line: &str) -> u64 {
         self.send(&format!("basic.get queue={line}")).await;
-        let answer = self.see(|event| event.name().starts_with("basic.get-")).await;
+        let answer = self
+            .see(|event| event.name().starts_with("basic.get-"))
+            .await;
         answer.map_or(0, |answer| answer.number("delivery-tag"))
     }
 
     /// Consumes and returns the consumer tag.
     pub async fn consume(&self, line: &str) -> String {
         let answer = self.call(&format!("basic.consume queue={line}")).await;
-        answer.map(|answer| answer.text("consumer-tag")).unwrap_or_default()
+        answer
+            .map(|answer| answer.text("consumer-tag"))
+            .unwrap_or_default()
     }
 
     /// Limits each consumer to come.
     pub async fn prefetch(&self, count: u16) {
-        self.call(&format!("basic.qos prefetch-count={count}")).await;
+        self.call(&format!("basic.qos prefetch-count={count}"))
+            .await;
     }
 
     /// Acknowledges one delivery.
@@ -220,7 +244,8 @@ impl Channel {
 
     /// Hands one delivery back to its queue.
     pub async fn requeue(&self, tag: u64) {
-        self.send(&format!("basic.nack delivery-tag={tag} requeue")).await;
+        self.send(&format!("basic.nack delivery-tag={tag} requeue"))
+            .await;
     }
 
     /// Rejects one delivery for good.
@@ -245,7 +270,7 @@ impl Channel {
 impl Channel {
     /// Waits for an event and records it.
     pub async fn see(&self, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
-        let event = self.connection.inbox.take(self.id, wanted).await;
+        let event = self.connection.take(self.id, wanted).await;
         self.record(event.as_ref());
         event
     }
@@ -263,8 +288,12 @@ impl Channel {
 
     /// Waits for the next message of one consumer.
     pub async fn delivery_to(&self, consumer: &str) -> u64 {
-        let ours = |event: &Event| event.name() == "basic.deliver" && event.text("consumer-tag") == consumer;
-        self.see(ours).await.map_or(0, |delivery| delivery.number("delivery-tag"))
+        let ours = |event: &Event| {
+            event.name() == "basic.deliver" && event.text("consumer-tag") == consumer
+        };
+        self.see(ours)
+            .await
+            .map_or(0, |delivery| delivery.number("delivery-tag"))
     }
 
     /// Waits for this many messages.
@@ -292,7 +321,7 @@ impl Channel {
     async fn await_confirms(&self, last: u64) -> bool {
         let is_confirm = |event: &Event| matches!(event.name(), "basic.ack" | "basic.nack");
         while self.confirmed(last).is_none() {
-            match self.connection.inbox.take(self.id, is_confirm).await {
+            match self.connection.take(self.id, is_confirm).await {
                 Some(event) if is_confirm(&event) => self.note(&event),
                 other => {
                     self.record(other.as_ref());
@@ -312,7 +341,9 @@ impl Channel {
         let mut state = self.connection.inbox.lock();
         let confirms = state.confirms.entry(self.id).or_default();
         for number in first..=tag {
-            confirms.entry(number).or_insert(confirm.name() == "basic.ack");
+            confirms
+                .entry(number)
+                .or_insert(confirm.name() == "basic.ack");
         }
     }
 
@@ -321,10 +352,17 @@ impl Channel {
         let state = self.connection.inbox.lock();
         let confirms = state.confirms.get(&self.id)?;
         let words = (1..=last).map(|number| {
-            let word = if *confirms.get(&number)? { "ack" } else { "nack" };
+            let word = if *confirms.get(&number)? {
+                "ack"
+            } else {
+                "nack"
+            };
             Some(format!("{number} {word}"))
         });
-        Some(format!("confirms: {}", words.collect::<Option<Vec<_>>>()?.join(", ")))
+        Some(format!(
+            "confirms: {}",
+            words.collect::<Option<Vec<_>>>()?.join(", ")
+        ))
     }
 
     /// Waits for the broker to close the channel or the connection.
@@ -340,7 +378,8 @@ impl Channel {
 
     /// Records what has arrived once the queue has handled all that was asked of it before, or that it is nothing.
     pub async fn nothing(&self, queue: &str) {
-        self.write(&format!("queue.declare queue={queue} passive")).await;
+        self.write(&format!("queue.declare queue={queue} passive"))
+            .await;
         self.wait("queue.declare-ok").await;
         self.barrier().await;
         if !self.drain("") {
@@ -352,7 +391,8 @@ impl Channel {
     pub async fn until_count(&self, queue: &str, count: u64) {
         let deadline = self.connection.inbox.deadline();
         loop {
-            self.write(&format!("queue.declare queue={queue} passive")).await;
+            self.write(&format!("queue.declare queue={queue} passive"))
+                .await;
             let Some(answer) = self.wait("queue.declare-ok").await else {
                 return;
             };
@@ -362,7 +402,19 @@ impl Channel {
         }
     }
 
-    /// Waits until the queue is not there any more.
+    /// Waits for a message to expire after so many milliseconds, by the broker's clock.
+    pub async fn let_pass(&self, time: u32) {
+        let clock =
+            "queue.declare queue=clock x-dead-letter-exchange= x-dead-letter-routing-key=alarm";
+        self.call(clock).await;
+        self.queue("alarm").await;
+        self.publish(&format!("key=clock expiration={time}"), "tick")
+            .await;
+        self.until_count("alarm", 1).await;
+        self.get("alarm no-ack").await;
+    }
+
+    /// Waits until the queue is not there any more. To look counts as using it: see [`Channel::let_pass`].
     pub async fn until_gone(&self, queue: &str) {
         let lookout = Self {
             id: LOOKOUT,
@@ -373,12 +425,25 @@ impl Channel {
             self.connection.inbox.lock().closed.remove(&LOOKOUT);
             lookout.write("channel.open").await;
             lookout.wait("channel.open-ok").await;
-            lookout.write(&format!("queue.declare queue={queue} passive")).await;
-            if lookout.wait("queue.declare-ok").await.is_none() {
-                return;
+            lookout
+                .write(&format!("queue.declare queue={queue} passive"))
+                .await;
+            let answer = self
+                .connection
+                .take(LOOKOUT, |event| event.name() == "queue.declare-ok")
+                .await;
+            match answer
+                .as_ref()
+                .map(|answer| (answer.name(), answer.number("reply-code")))
+            {
+                Some(("queue.declare-ok", _)) => {
+                    lookout.write("channel.close reply-code=200").await;
+                    lookout.wait("channel.close-ok").await;
+                }
+                // exclusive to a connection whose end the broker has not noticed yet
+                Some((_, LOCKED)) => {}
+                _ => return self.record(answer.as_ref()),
             }
-            lookout.write("channel.close reply-code=200").await;
-            lookout.wait("channel.close-ok").await;
         }
         self.say_seen(&format!("{queue} is still there"));
     }
@@ -386,12 +451,12 @@ impl Channel {
     /// Records what nobody asked for, on all channels.
     pub async fn record_rest(&self) {
         let opened = self.connection.inbox.lock().opened.clone();
-        self.drain(UNASKED);
         for id in opened {
             let channel = Self { id, ..self.clone() };
             channel.barrier().await;
             channel.drain(UNASKED);
         }
+        self.drain(UNASKED);
     }
 
     /// Waits until the channel has handled what was asked of it before.
@@ -401,7 +466,8 @@ impl Channel {
             state.over || state.closed.contains(&self.id)
         };
         if !over {
-            self.write("exchange.declare exchange=amq.direct passive").await;
+            self.write("exchange.declare exchange=amq.direct passive")
+                .await;
             self.wait("exchange.declare-ok").await;
         }
     }
@@ -409,7 +475,10 @@ impl Channel {
     /// Records what has arrived except that the socket ended; whether there was something.
     fn drain(&self, front: &str) -> bool {
         let mut state = self.connection.inbox.lock();
-        let (ours, others): (Vec<Event>, Vec<Event>) = state.events.drain(..).partition(|event| event.channel == self.id);
+        let (ours, others): (Vec<Event>, Vec<Event>) = state
+            .events
+            .drain(..)
+            .partition(|event| event.channel == self.id);
         state.events = others.into();
         drop(state);
         for event in ours.iter().filter(|event| event.name() != "end") {
@@ -420,7 +489,10 @@ impl Channel {
 
     /// Waits for a method and records only what comes in its place.
     async fn wait(&self, name: &str) -> Option<Event> {
-        let event = self.connection.inbox.take(self.id, |event| event.name() == name).await;
+        let event = self
+            .connection
+            .take(self.id, |event| event.name() == name)
+            .await;
         match event {
             Some(event) if event.name() == name => Some(event),
             other => {
@@ -432,21 +504,30 @@ impl Channel {
 
     async fn write(&self, line: &str) {
         let (payload, _) = method::encode(line);
-        self.connection.write(&frame(METHOD, self.id, &payload)).await;
+        self.connection
+            .write(&frame(METHOD, self.id, &payload))
+            .await;
     }
 
     fn say(&self, line: &str) {
-        self.transcript.add(&format!("{}{} > {line}", self.connection.letter, self.id));
+        self.transcript
+            .add(&format!("{}{} > {line}", self.connection.letter, self.id));
     }
 
     fn say_seen(&self, line: &str) {
-        self.transcript.add(&format!("{}{} < {line}", self.connection.letter, self.id));
+        self.transcript
+            .add(&format!("{}{} < {line}", self.connection.letter, self.id));
     }
 
     fn record(&self, event: Option<&Event>) {
         match event {
             Some(event) if event.channel != self.id => {
-                self.transcript.add(&format!("{}{} < {}", self.connection.letter, event.channel, event.show()));
+                self.transcript.add(&format!(
+                    "{}{} < {}",
+                    self.connection.letter,
+                    event.channel,
+                    event.show()
+                ));
             }
             Some(event) => self.say_seen(&event.show()),
             None if self.connection.inbox.lock().disappointed => self.say_seen(MISSED),

@@ -8,8 +8,12 @@ pub fn complaints(version: &str, theirs: &Transcripts, ours: &Transcripts) -> St
     let complaints = ours.iter().filter_map(|(name, ours)| {
         let known = known::reason(version, name);
         match (theirs.get(name), known) {
-            (None, _) => Some(format!("## {name}\nRabbitMQ {version} was not recorded: see CONEY_DIFFERENTIAL\n")),
-            (Some(theirs), None) if theirs != ours => Some(format!("## {name}\n{}", beside(version, theirs, ours))),
+            (None, _) => Some(format!(
+                "## {name}\nRabbitMQ {version} was not recorded: see CONEY_DIFFERENTIAL\n"
+            )),
+            (Some(theirs), None) if theirs != ours => {
+                Some(format!("## {name}\n{}", beside(version, theirs, ours)))
+            }
             (Some(theirs), Some(reason)) if theirs == ours => Some(format!(
                 "## {name}\nagrees with RabbitMQ {version}: take it off known.rs ({reason})\n"
             )),

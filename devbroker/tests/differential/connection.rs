@@ -171,7 +171,13 @@ impl Inbox {
             state.over = false;
         }
         let mut found = None;
-        while !matches!(&found, Some(Event { what: What::End, .. })) {
+        while !matches!(
+            &found,
+            Some(Event {
+                what: What::End,
+                ..
+            })
+        ) {
             found = Some(self.take(0, |event| event.name() == "end").await?);
         }
         found
@@ -203,7 +209,7 @@ pub struct Connection {
     /// Its letter in the transcript.
     pub letter: char,
     pub inbox: Arc<Inbox>,
-    writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    writer: tokio::sync::Mutex<OwnedWriteHalf>,
     reader: JoinHandle<()>,
 }
 
@@ -215,12 +221,11 @@ impl Connection {
         stream.set_nodelay(true).expect("a socket");
         let (input, output) = stream.into_split();
         let inbox = Arc::new(Inbox::default());
-        let writer = Arc::new(tokio::sync::Mutex::new(output));
-        let reader = tokio::spawn(read(input, inbox.clone(), writer.clone()));
+        let reader = tokio::spawn(read(input, inbox.clone()));
         Self {
             letter,
             inbox,
-            writer,
+            writer: tokio::sync::Mutex::new(output),
             reader,
         }
     }
@@ -231,9 +236,23 @@ impl Connection {
         self.reader.abort();
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes as they are. The broker may have closed the socket: then what it said before is what counts.
     pub async fn write(&self, bytes: &[u8]) {
-        write(&self.writer, bytes).await;
+        let _ = self.writer.lock().await.write_all(bytes).await;
+    }
+
+    /// Takes an event as [`Inbox::take`] does, and answers a close. Not sooner: until then the script may send what
+    /// the broker has to ignore.
+    pub async fn take(&self, channel: u16, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
+        let event = self.inbox.take(channel, wanted).await?;
+        let answer = match event.name() {
+            "channel.close" => "channel.close-ok",
+            "connection.close" => "connection.close-ok",
+            _ => return Some(event),
+        };
+        self.write(&frame(METHOD, event.channel, &method::encode(answer).0))
+            .await;
+        Some(event)
     }
 }
 
@@ -243,43 +262,22 @@ impl Drop for Connection {
     }
 }
 
-/// The broker may have closed the socket already: then what it said before is what counts.
-async fn write(writer: &tokio::sync::Mutex<OwnedWriteHalf>, bytes: &[u8]) {
-    let _ = writer.lock().await.write_all(bytes).await;
-}
-
 /// The bytes of a frame.
 pub fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     let channel = channel.to_be_bytes();
     [&[kind], &channel[..], &method::long(payload), &[END]].concat()
 }
 
-/// Puts what arrives into the box and answers a close, until the socket ends.
-async fn read(mut input: OwnedReadHalf, inbox: Arc<Inbox>, writer: Arc<tokio::sync::Mutex<OwnedWriteHalf>>) {
+/// Puts what arrives into the box until the socket ends.
+async fn read(mut input: OwnedReadHalf, inbox: Arc<Inbox>) {
     let mut partial: BTreeMap<u16, (Method, Option<Content>)> = BTreeMap::new();
     while let Some((kind, channel, payload)) = read_frame(&mut input).await {
         let Some(event) = assemble(&mut partial, kind, channel, &payload) else {
             continue;
         };
-        let answer = match &event {
-            What::Method(method, _) => answer(method.name),
-            _ => None,
-        };
-        // first the answer: once the script knows, it may open the channel again
-        if let Some(answer) = answer {
-            write(&writer, &frame(METHOD, channel, &method::encode(answer).0)).await;
-        }
         inbox.put(channel, event);
     }
     inbox.put(0, What::End);
-}
-
-fn answer(method: &str) -> Option<&'static str> {
-    match method {
-        "channel.close" => Some("channel.close-ok"),
-        "connection.close" => Some("connection.close-ok"),
-        _ => None,
-    }
 }
 
 async fn read_frame(input: &mut OwnedReadHalf) -> Option<(u8, u16, Vec<u8>)> {
@@ -292,7 +290,11 @@ async fn read_frame(input: &mut OwnedReadHalf) -> Option<(u8, u16, Vec<u8>)> {
     let size = u32::from_be_bytes([start[3], start[4], start[5], start[6]]);
     let mut payload = vec![0; size as usize + 1];
     input.read_exact(&mut payload).await.ok()?;
-    assert_eq!(payload.pop(), Some(END), "the broker sends a frame without its end");
+    assert_eq!(
+        payload.pop(),
+        Some(END),
+        "the broker sends a frame without its end"
+    );
     Some((start[0], u16::from_be_bytes([start[1], start[2]]), payload))
 }
 
@@ -305,12 +307,19 @@ fn assemble(
 ) -> Option<What> {
     match kind {
         HEARTBEAT => return None,
-        b'A' => return Some(What::Unreadable(format!("the broker offers AMQP {payload:?}"))),
+        b'A' => {
+            return Some(What::Unreadable(format!(
+                "the broker offers AMQP {payload:?}"
+            )));
+        }
         METHOD => {
             let Some(method) = method::decode(payload) else {
                 return Some(What::Unreadable(format!("method {payload:?}")));
             };
-            if !matches!(method.name, "basic.deliver" | "basic.get-ok" | "basic.return") {
+            if !matches!(
+                method.name,
+                "basic.deliver" | "basic.get-ok" | "basic.return"
+            ) {
                 return Some(What::Method(method, None));
             }
             partial.insert(channel, (method, None));

@@ -60,7 +60,9 @@ impl Content {
     pub fn property(&self, name: &str) -> String {
         let shown = show_properties(&self.properties).unwrap_or_default();
         let words = value::words(&shown);
-        let found = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let found = words
+            .iter()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_default().to_owned()
     }
 
@@ -68,7 +70,9 @@ impl Content {
         if self.body.len() <= SHOWN && self.frames.len() <= 1 {
             return value::quote(&self.body);
         }
-        let sum = self.body.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+        let sum = self.body.iter().fold(0_u32, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add((*byte).into())
+        });
         let mut line = format!("{} bytes, sum {sum}, in frames of", self.body.len());
         for group in self.frames.chunk_by(|a, b| a == b) {
             let _ = write!(line, " {}x{}", group.len(), group[0]);
@@ -111,11 +115,18 @@ fn encode_properties(words: &[Word]) -> Vec<u8> {
         .iter()
         .filter_map(|(name, text)| Some((name.strip_prefix("h.")?.to_owned(), text.clone())))
         .collect();
-    let given = |wanted: &str| words.iter().find(|(name, _)| name == wanted).map(|(_, text)| text);
+    let given = |wanted: &str| {
+        words
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, text)| text)
+    };
     let (mut flags, mut bytes) = (0_u16, Vec::new());
     for (index, (name, kind)) in PROPERTIES.iter().enumerate() {
         let field = match (*kind, given(name)) {
-            ("table", text) if text.is_some() || !headers.is_empty() => method::encode_table(&headers),
+            ("table", text) if text.is_some() || !headers.is_empty() => {
+                method::encode_table(&headers)
+            }
             ("table", _) | (_, None) => continue,
             (kind, Some(text)) => method::encode_field(kind, text),
         };

@@ -13,6 +13,7 @@ pub const KNOWN: &[Known] = &[];
 
 /// Why this scenario may differ from this version.
 pub fn reason(version: &str, scenario: &str) -> Option<&'static str> {
-    let fits = |known: &&Known| known.versions.contains(&version) && known.scenarios.contains(&scenario);
+    let fits =
+        |known: &&Known| known.versions.contains(&version) && known.scenarios.contains(&scenario);
     KNOWN.iter().find(fits).map(|known| known.reason)
 }

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use amq_protocol::frame::WriteContext;
+use amq_protocol::types::FieldTable;
 use amq_protocol::types::generation::gen_field_table;
 use amq_protocol::types::parsing::parse_field_table;
-use amq_protocol::types::FieldTable;
 
 use crate::value;
 
@@ -149,7 +149,10 @@ impl Method {
     }
 
     fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, field)| field)
+        self.fields
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, field)| field)
     }
 
     /// Name and fields on one line; bits that are not set are left out.
@@ -165,12 +168,17 @@ impl Method {
                     write!(line, " capabilities={}", capabilities.unwrap_or_default())
                 }
                 Field::Text(text) if *name == "mechanisms" => {
-                    let mut mechanisms: Vec<_> = text.split(|byte| *byte == b' ').map(value::write_text).collect();
+                    let mut mechanisms: Vec<_> = text
+                        .split(|byte| *byte == b' ')
+                        .map(value::write_text)
+                        .collect();
                     mechanisms.sort();
                     write!(line, " mechanisms={}", mechanisms.join("+"))
                 }
                 Field::Text(text) => write!(line, " {name}={}", value::write_text(text)),
-                Field::Table(table) => write!(line, " {name}={{{}}}", value::write_table(table, "", ",")),
+                Field::Table(table) => {
+                    write!(line, " {name}={{{}}}", value::write_table(table, "", ","))
+                }
             };
         }
         line
@@ -196,10 +204,15 @@ pub fn encode(line: &str) -> (Vec<u8>, Vec<Word>) {
             if bits == 0 {
                 payload.push(0);
             }
-            if text == "true" && let Some(octet) = payload.last_mut() {
+            if text == "true"
+                && let Some(octet) = payload.last_mut()
+            {
                 *octet |= 1 << bits;
             }
-            let more = spec.fields.get(index + 1).is_some_and(|(_, kind)| *kind == "bit");
+            let more = spec
+                .fields
+                .get(index + 1)
+                .is_some_and(|(_, kind)| *kind == "bit");
             bits = if more { bits + 1 } else { 0 };
         } else if *kind == "table" {
             let field = |name: &str| spec.fields.iter().any(|(field, _)| *field == name);
@@ -242,7 +255,9 @@ pub fn encode_table(entries: &[Word]) -> Vec<u8> {
         write: Vec::new(),
         position: 0,
     };
-    gen_field_table(&table)(context).expect("memory can be written").write
+    gen_field_table(&table)(context)
+        .expect("memory can be written")
+        .write
 }
 
 /// A text of at most 255 bytes, with its length.
@@ -317,5 +332,9 @@ pub fn text(rest: &mut &[u8], width: usize) -> Option<Vec<u8>> {
 pub fn number(rest: &mut &[u8], width: usize) -> Option<u64> {
     let (bytes, after) = rest.split_at_checked(width)?;
     *rest = after;
-    Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    Some(
+        bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+    )
 }

@@ -36,10 +36,15 @@ macro_rules! scenarios {
 /// Runs an area as the environment says.
 pub async fn area(area: &str, scenarios: &[Scenario]) {
     let only = std::env::var("CONEY_SCENARIO").unwrap_or_default();
-    let scenarios: Vec<_> = scenarios.iter().filter(|scenario| scenario.name.contains(&only)).collect();
+    let scenarios: Vec<_> = scenarios
+        .iter()
+        .filter(|scenario| scenario.name.contains(&only))
+        .collect();
     let rabbitmq = Target::rabbitmq();
     let complaints = match &rabbitmq {
-        Some(rabbitmq) if std::env::var("CONEY_DIFFERENTIAL").is_ok_and(|mode| mode == "record") => {
+        Some(rabbitmq)
+            if std::env::var("CONEY_DIFFERENTIAL").is_ok_and(|mode| mode == "record") =>
+        {
             assert!(only.is_empty(), "an area is recorded as a whole");
             record(rabbitmq, area, &scenarios).await
         }
@@ -54,9 +59,16 @@ async fn record(rabbitmq: &Target, area: &str, scenarios: &[&Scenario]) -> Strin
     let seen = play(rabbitmq, scenarios).await;
     let version = rabbitmq.version().await;
     recorded::save(&version, area, seen.clone());
-    let mistaken = |lines: &[String]| lines.iter().any(|line| line.contains(MISSED) || line.contains(UNASKED));
+    let mistaken = |lines: &[String]| {
+        lines
+            .iter()
+            .any(|line| line.contains(MISSED) || line.contains(UNASKED))
+    };
     let mut complaints = String::new();
-    for (name, lines) in seen.iter().filter(|(_, lines)| version == FULL && mistaken(lines)) {
+    for (name, lines) in seen
+        .iter()
+        .filter(|(_, lines)| version == FULL && mistaken(lines))
+    {
         let _ = writeln!(complaints, "## {name}\n{}\n", lines.join("\n"));
     }
     complaints
@@ -76,7 +88,8 @@ async fn live(rabbitmq: &Target, scenarios: &[&Scenario]) -> String {
 /// Compares with what was recorded.
 async fn from_recordings(area: &str, scenarios: &[&Scenario]) -> String {
     let ours = play(&Target::development().await, scenarios).await;
-    let complaints = [FULL, CHANGED].map(|version| compare::complaints(version, &recorded::load(version, area), &ours));
+    let complaints = [FULL, CHANGED]
+        .map(|version| compare::complaints(version, &recorded::load(version, area), &ours));
     complaints.join("\n").trim().to_owned()
 }
 
@@ -87,5 +100,8 @@ async fn play(target: &Target, scenarios: &[&Scenario]) -> Transcripts {
         (scenario.script)(&scene).await;
         (scenario.name.to_owned(), scene.finish().await)
     });
-    stream::iter(runs).buffer_unordered(AT_A_TIME).collect().await
+    stream::iter(runs)
+        .buffer_unordered(AT_A_TIME)
+        .collect()
+        .await
 }

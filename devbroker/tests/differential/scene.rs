@@ -56,17 +56,26 @@ impl<'a> Scene<'a> {
     /// Channel 0 of a new connection of this user whose frames have at most `frame_max` bytes.
     pub async fn connect(&self, user: &str, password: &str, frame_max: usize) -> Channel {
         let connection = self.raw().await.with_frame_max(frame_max);
-        connection.shake_hands(&self.vhost, user, password, CAPABILITIES).await;
+        connection
+            .shake_hands(&self.vhost, user, password, CAPABILITIES)
+            .await;
         connection
     }
 
     /// Channel 0 of a new connection on which nothing has been said.
     pub async fn raw(&self) -> Channel {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner).len() as u8;
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len() as u8;
         connections += b'a';
         let connection = Connection::to(&self.target.authority(), connections.into()).await;
         let channel = Channel::new(Arc::new(connection), self.transcript.clone());
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         connections.push(channel.clone());
         channel
     }
@@ -74,7 +83,9 @@ impl<'a> Scene<'a> {
     /// Makes the scene's user, with patterns of what it may configure, write and read.
     pub async fn add_user(&self, configure: &str, write: &str, read: &str) {
         self.target.add_user(&self.user, "secret").await;
-        self.target.permit(&self.vhost, &self.user, [configure, write, read]).await;
+        self.target
+            .permit(&self.vhost, &self.user, [configure, write, read])
+            .await;
     }
 
     /// Makes the scene's user, who may not even open the virtual host.
@@ -84,7 +95,10 @@ impl<'a> Scene<'a> {
 
     /// Adds what arrived and nobody asked for, removes the virtual host, and returns the transcript.
     pub async fn finish(self) -> Vec<String> {
-        let connections = self.connections.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let connections = self
+            .connections
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         for connection in &connections {
             connection.record_rest().await;
         }

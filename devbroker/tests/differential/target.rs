@@ -46,7 +46,10 @@ impl Target {
         match self {
             Self::RabbitMq(management) => {
                 let path = format!("vhosts/{vhost}");
-                with(management, move |management| management.request("PUT", &path, &json!({}))).await;
+                with(management, move |management| {
+                    management.request("PUT", &path, &json!({}))
+                })
+                .await;
                 self.permit(vhost, "guest", [".*", ".*", ".*"]).await;
             }
             Self::Development(broker) => broker.add_vhost(vhost),
@@ -59,7 +62,10 @@ impl Target {
             Self::RabbitMq(management) => {
                 let path = format!("users/{user}");
                 let body = json!({ "password": password, "tags": "" });
-                with(management, move |management| management.request("PUT", &path, &body)).await;
+                with(management, move |management| {
+                    management.request("PUT", &path, &body)
+                })
+                .await;
             }
             Self::Development(broker) => broker.add_user(user, password),
         }
@@ -71,7 +77,10 @@ impl Target {
             Self::RabbitMq(management) => {
                 let path = format!("permissions/{vhost}/{user}");
                 let body = json!({ "configure": configure, "write": write, "read": read });
-                with(management, move |management| management.request("PUT", &path, &body)).await;
+                with(management, move |management| {
+                    management.request("PUT", &path, &body)
+                })
+                .await;
             }
             Self::Development(broker) => {
                 let permissions = Permissions {
@@ -90,7 +99,10 @@ impl Target {
         match self {
             Self::RabbitMq(management) => {
                 let paths = [format!("vhosts/{vhost}"), format!("users/{user}")];
-                with(management, move |management| paths.iter().for_each(|path| management.delete(path))).await;
+                with(management, move |management| {
+                    paths.iter().for_each(|path| management.delete(path))
+                })
+                .await;
             }
             Self::Development(broker) => {
                 broker.remove_vhost(vhost);
@@ -106,5 +118,7 @@ async fn with<T: Send + 'static>(
     ask: impl FnOnce(&Management) -> T + Send + 'static,
 ) -> T {
     let management = management.clone();
-    spawn_blocking(move || ask(&management)).await.expect("the management API answers")
+    spawn_blocking(move || ask(&management))
+        .await
+        .expect("the management API answers")
 }

@@ -20,7 +20,9 @@ struct Lines {
 impl Transcript {
     /// An empty one in which these names are replaced.
     pub fn new(names: &[(&str, &str)]) -> Self {
-        let names = names.iter().map(|(name, stands)| ((*name).to_owned(), (*stands).to_owned()));
+        let names = names
+            .iter()
+            .map(|(name, stands)| ((*name).to_owned(), (*stands).to_owned()));
         Self(Arc::new(Mutex::new(Lines {
             lines: Vec::new(),
             names: names.collect(),
@@ -51,7 +53,13 @@ impl Lines {
         for start in MADE_UP {
             line = self.number(&line, start);
         }
-        let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        let shown = |c: char| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        };
         line.chars().map(shown).collect()
     }
 
@@ -71,6 +79,8 @@ impl Lines {
         }
         // whether it needed quotes depends on what was made up
         let quoted = (1..=self.made_up.len()).map(|number| format!("{start}#{number}"));
-        quoted.fold(normal, |line, name| line.replace(&format!("\"{name}\""), &name))
+        quoted.fold(normal, |line, name| {
+            line.replace(&format!("\"{name}\""), &name)
+        })
     }
 }

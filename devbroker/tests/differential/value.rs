@@ -85,7 +85,13 @@ fn array(input: &mut Peekable<Chars<'_>>) -> AMQPValue {
 fn parse_text(input: &mut Peekable<Chars<'_>>, ends: &str) -> (String, bool) {
     let mut text = String::new();
     let quoted = input.next_if_eq(&'"').is_some();
-    while let Some(c) = input.next_if(|c| if quoted { *c != '"' } else { !ends.contains(*c) }) {
+    while let Some(c) = input.next_if(|c| {
+        if quoted {
+            *c != '"'
+        } else {
+            !ends.contains(*c)
+        }
+    }) {
         text.push(match (c, input.peek()) {
             ('\\', Some('0')) => {
                 input.next();
@@ -175,7 +181,12 @@ pub fn write_table(table: &FieldTable, front: &str, between: &str) -> String {
         if !text.is_empty() {
             text.push_str(between);
         }
-        let _ = write!(text, "{front}{}={}", write_text(name.as_str().as_bytes()), write(value));
+        let _ = write!(
+            text,
+            "{front}{}={}",
+            write_text(name.as_str().as_bytes()),
+            write(value)
+        );
     }
     text
 }

@@ -96,7 +96,8 @@ async fn redelivered_is_said_once_it_was_delivered(s: &Scene<'_>) {
     c.requeue(1).await;
     c.until_count("q", 1).await;
     let tag = c.get("q").await;
-    c.send(&format!("basic.reject delivery-tag={tag} requeue")).await;
+    c.send(&format!("basic.reject delivery-tag={tag} requeue"))
+        .await;
     c.until_count("q", 1).await;
     rest(&c).await;
 }

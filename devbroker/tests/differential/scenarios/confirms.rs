@@ -92,7 +92,8 @@ async fn a_confirmed_message_may_go_nowhere(s: &Scene<'_>) {
 async fn a_mandatory_message_without_a_route_comes_back_before_its_confirm(s: &Scene<'_>) {
     let c = s.plain().await;
     c.confirm().await;
-    c.publish("exchange=amq.topic key=no.where mandatory", "back").await;
+    c.publish("exchange=amq.topic key=no.where mandatory", "back")
+        .await;
     c.frames(2).await;
     c.publish("key=nowhere mandatory", "back").await;
     c.frames(2).await;
@@ -100,7 +101,8 @@ async fn a_mandatory_message_without_a_route_comes_back_before_its_confirm(s: &S
 
 async fn a_mandatory_message_without_confirms_comes_back(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.publish("exchange=amq.fanout key=k mandatory", "back").await;
+    c.publish("exchange=amq.fanout key=k mandatory", "back")
+        .await;
     c.frames(1).await;
 }
 
@@ -114,8 +116,10 @@ async fn a_mandatory_message_with_a_route_is_not_returned(s: &Scene<'_>) {
 
 async fn a_returned_message_is_whole(s: &Scene<'_>) {
     let c = s.plain().await;
-    let properties = "content-type=text/plain delivery-mode=2 priority=3 message-id=m h.a=1 h.b=two";
-    c.publish(&format!("key=nowhere mandatory {properties}"), "all of it").await;
+    let properties =
+        "content-type=text/plain delivery-mode=2 priority=3 message-id=m h.a=1 h.b=two";
+    c.publish(&format!("key=nowhere mandatory {properties}"), "all of it")
+        .await;
     c.frames(1).await;
     c.publish("key=nowhere mandatory", "").await;
     c.frames(1).await;

@@ -195,7 +195,8 @@ async fn a_deleted_queue_cancels_its_consumers(s: &Scene<'_>) {
     c.delivery().await;
     d.call("queue.delete queue=q").await;
     for tag in ["a", "b"] {
-        c.see(|event| event.name() == "basic.cancel" && event.text("consumer-tag") == tag).await;
+        c.see(|event| event.name() == "basic.cancel" && event.text("consumer-tag") == tag)
+            .await;
     }
     c.ack(1).await;
     c.queue("q").await;
@@ -203,7 +204,9 @@ async fn a_deleted_queue_cancels_its_consumers(s: &Scene<'_>) {
 
 async fn a_deleted_queue_cancels_without_a_word_if_the_client_cannot_hear(s: &Scene<'_>) {
     let connection = s.raw().await;
-    connection.shake_hands(&s.vhost, "guest", "guest", "product=deaf").await;
+    connection
+        .shake_hands(&s.vhost, "guest", "guest", "product=deaf")
+        .await;
     let c = connection.plain(1).await;
     c.queue("q").await;
     c.consume("q consumer-tag=a").await;

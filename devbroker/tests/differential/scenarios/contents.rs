@@ -39,7 +39,8 @@ async fn delivery_mode_arrives_as_it_is(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
     for mode in ["0", "1", "2", "3", "255"] {
-        c.publish(&format!("key=q delivery-mode={mode}"), mode).await;
+        c.publish(&format!("key=q delivery-mode={mode}"), mode)
+            .await;
         c.reopen().await;
         c.get("q no-ack").await;
     }
@@ -48,7 +49,8 @@ async fn delivery_mode_arrives_as_it_is(s: &Scene<'_>) {
 async fn a_header_table_of_every_type_arrives(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
-    let numbers = "h.b=-5b h.B=200B h.s=-300s h.u=60000u h.I=-70000 h.i=4000000000i h.l=-5000000000l h.T=5T";
+    let numbers =
+        "h.b=-5b h.B=200B h.s=-300s h.u=60000u h.I=-70000 h.i=4000000000i h.l=-5000000000l h.T=5T";
     let others = "h.f=1.5f h.d=2.25d h.D=2/314D h.t=true h.S=text h.x=x:bytes h.V=null h.A=[1,two,[3],{f=4}] h.F={a={b=c}}";
     c.publish(&format!("key=q {numbers} {others}"), "1").await;
     c.get("q").await;
@@ -87,8 +89,15 @@ async fn the_longest_short_texts_arrive(s: &Scene<'_>) {
     let c = s.channel().await;
     let long = "k".repeat(255);
     c.queue("q").await;
-    c.call(&format!("queue.bind queue=q exchange=amq.direct routing-key={long}")).await;
-    c.publish(&format!("exchange=amq.direct key={long} message-id={long}"), "1").await;
+    c.call(&format!(
+        "queue.bind queue=q exchange=amq.direct routing-key={long}"
+    ))
+    .await;
+    c.publish(
+        &format!("exchange=amq.direct key={long} message-id={long}"),
+        "1",
+    )
+    .await;
     c.get("q").await;
 }
 
@@ -97,7 +106,8 @@ async fn properties_that_are_damaged_are_an_error(s: &Scene<'_>) {
     c.queue("q").await;
     c.send("basic.publish routing-key=q").await;
     // a content type of ten bytes of which there are two
-    c.frame(HEADER, b"\0\x3c\0\0\0\0\0\0\0\0\0\0\x80\0\x0aab").await;
+    c.frame(HEADER, b"\0\x3c\0\0\0\0\0\0\0\0\0\0\x80\0\x0aab")
+        .await;
     c.closed().await;
 }
 

@@ -101,9 +101,11 @@ async fn a_purged_message_is_no_dead_letter(s: &Scene<'_>) {
 async fn a_dead_letter_takes_its_own_key_by_default(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("dead").await;
-    c.call("queue.bind queue=dead exchange=amq.topic routing-key=a.*").await;
+    c.call("queue.bind queue=dead exchange=amq.topic routing-key=a.*")
+        .await;
     c.queue("q x-dead-letter-exchange=amq.topic").await;
-    c.call("queue.bind queue=q exchange=amq.direct routing-key=a.b").await;
+    c.call("queue.bind queue=q exchange=amq.direct routing-key=a.b")
+        .await;
     c.publish("exchange=amq.direct key=a.b", "1").await;
     let tag = c.get("q").await;
     c.reject(tag).await;
@@ -115,9 +117,11 @@ async fn a_dead_letter_to_another_exchange_is_routed_there(s: &Scene<'_>) {
     c.queue("one").await;
     c.queue("two").await;
     for queue in ["one", "two"] {
-        c.call(&format!("queue.bind queue={queue} exchange=amq.fanout")).await;
+        c.call(&format!("queue.bind queue={queue} exchange=amq.fanout"))
+            .await;
     }
-    c.queue("q x-dead-letter-exchange=amq.fanout x-dead-letter-routing-key=died").await;
+    c.queue("q x-dead-letter-exchange=amq.fanout x-dead-letter-routing-key=died")
+        .await;
     c.fill("q", &["1"]).await;
     let tag = c.get("q").await;
     c.reject(tag).await;
@@ -172,7 +176,8 @@ async fn a_dead_letter_loses_its_expiration(s: &Scene<'_>) {
 
 async fn a_second_death_is_counted(s: &Scene<'_>) {
     let c = s.channel().await;
-    c.queue("dead x-dead-letter-exchange= x-dead-letter-routing-key=q").await;
+    c.queue("dead x-dead-letter-exchange= x-dead-letter-routing-key=q")
+        .await;
     c.queue(&format!("q {DEAD}")).await;
     c.fill("q", &["1"]).await;
     for queue in ["q", "dead", "q", "dead"] {
@@ -185,7 +190,8 @@ async fn a_second_death_is_counted(s: &Scene<'_>) {
 async fn deaths_in_two_queues_are_two_entries(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("end").await;
-    c.queue("dead x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=end").await;
+    c.queue("dead x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=end")
+        .await;
     c.queue(&format!("q {DEAD}")).await;
     c.publish("key=q expiration=10", "1").await;
     take(&c, "end").await;
@@ -193,12 +199,15 @@ async fn deaths_in_two_queues_are_two_entries(s: &Scene<'_>) {
 
 async fn a_circle_without_a_rejection_ends(s: &Scene<'_>) {
     let c = s.channel().await;
-    c.queue("dead x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=q").await;
+    c.queue("dead x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=q")
+        .await;
     c.queue(&format!("q x-message-ttl=10 {DEAD}")).await;
     c.fill("q", &["circles"]).await;
     c.queue("end").await;
-    c.queue("clock x-dead-letter-exchange= x-dead-letter-routing-key=end").await;
-    c.publish("key=clock expiration=200", "time has gone by").await;
+    c.queue("clock x-dead-letter-exchange= x-dead-letter-routing-key=end")
+        .await;
+    c.publish("key=clock expiration=200", "time has gone by")
+        .await;
     take(&c, "end").await;
     c.counts("q").await;
     c.counts("dead").await;
@@ -206,8 +215,10 @@ async fn a_circle_without_a_rejection_ends(s: &Scene<'_>) {
 
 async fn a_circle_with_a_rejection_goes_on(s: &Scene<'_>) {
     let c = s.channel().await;
-    c.queue("wait x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=q").await;
-    c.queue("q x-dead-letter-exchange= x-dead-letter-routing-key=wait").await;
+    c.queue("wait x-message-ttl=10 x-dead-letter-exchange= x-dead-letter-routing-key=q")
+        .await;
+    c.queue("q x-dead-letter-exchange= x-dead-letter-routing-key=wait")
+        .await;
     c.consume("q consumer-tag=t").await;
     c.fill("q", &["retried"]).await;
     for _ in 0..3 {
@@ -220,7 +231,11 @@ async fn a_circle_with_a_rejection_goes_on(s: &Scene<'_>) {
 async fn x_death_of_the_client_is_kept(s: &Scene<'_>) {
     let c = set_up(s).await;
     let entry = "{count=7l,exchange=e,queue=other,reason=expired,routing-keys=[k],time=5T}";
-    c.publish(&format!("key=q h.x-death=[{entry}] h.x-first-death-queue=other"), "1").await;
+    c.publish(
+        &format!("key=q h.x-death=[{entry}] h.x-first-death-queue=other"),
+        "1",
+    )
+    .await;
     let tag = c.get("q").await;
     c.reject(tag).await;
     take(&c, "dead").await;
@@ -243,16 +258,22 @@ async fn cc_headers_are_remembered_and_followed(s: &Scene<'_>) {
     let c = s.channel().await;
     for queue in ["own", "copy", "dead"] {
         c.queue(queue).await;
-        c.call(&format!("queue.bind queue={queue} exchange=amq.direct routing-key={queue}")).await;
+        c.call(&format!(
+            "queue.bind queue={queue} exchange=amq.direct routing-key={queue}"
+        ))
+        .await;
     }
     c.queue("q x-dead-letter-exchange=amq.direct").await;
-    c.call("queue.bind queue=q exchange=amq.topic routing-key=own").await;
-    c.publish("exchange=amq.topic key=own h.CC=[copy] h.BCC=[hidden]", "1").await;
+    c.call("queue.bind queue=q exchange=amq.topic routing-key=own")
+        .await;
+    c.publish("exchange=amq.topic key=own h.CC=[copy] h.BCC=[hidden]", "1")
+        .await;
     let tag = c.get("q").await;
     c.reject(tag).await;
     take(&c, "own").await;
     take(&c, "copy").await;
-    c.queue("p x-dead-letter-exchange=amq.direct x-dead-letter-routing-key=dead").await;
+    c.queue("p x-dead-letter-exchange=amq.direct x-dead-letter-routing-key=dead")
+        .await;
     c.publish("key=p h.CC=[nowhere]", "2").await;
     let tag = c.get("p").await;
     c.reject(tag).await;

@@ -36,21 +36,31 @@ scenarios![
 
 async fn the_standard_exchanges_are_there(s: &Scene<'_>) {
     let c = s.plain().await;
-    for exchange in ["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match"] {
-        c.call(&format!("exchange.declare exchange={exchange} passive")).await;
+    for exchange in [
+        "amq.direct",
+        "amq.fanout",
+        "amq.topic",
+        "amq.headers",
+        "amq.match",
+    ] {
+        c.call(&format!("exchange.declare exchange={exchange} passive"))
+            .await;
     }
 }
 
 async fn a_passive_declare_of_a_missing_exchange_is_not_found(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=e type=direct passive").await;
+    c.call("exchange.declare exchange=e type=direct passive")
+        .await;
 }
 
 async fn a_passive_declare_takes_any_type(s: &Scene<'_>) {
     let c = s.plain().await;
     c.call("exchange.declare exchange=e type=direct").await;
-    c.call("exchange.declare exchange=e type=topic durable passive").await;
-    c.call("exchange.declare exchange=e type=nonsense passive").await;
+    c.call("exchange.declare exchange=e type=topic durable passive")
+        .await;
+    c.call("exchange.declare exchange=e type=nonsense passive")
+        .await;
 }
 
 async fn an_exchange_declared_again_the_same_is_accepted(s: &Scene<'_>) {
@@ -70,15 +80,18 @@ async fn an_exchange_declared_again_differently_is_refused(s: &Scene<'_>) {
         "type=direct internal",
         "type=direct alternate-exchange=a",
     ] {
-        c.call(&format!("exchange.declare exchange=e {other}")).await;
+        c.call(&format!("exchange.declare exchange=e {other}"))
+            .await;
         c.reopen().await;
     }
-    c.call("exchange.declare exchange=e type=direct unknown=1").await;
+    c.call("exchange.declare exchange=e type=direct unknown=1")
+        .await;
 }
 
 async fn an_exchange_is_declared_without_an_answer(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.send("exchange.declare exchange=e type=direct no-wait").await;
+    c.send("exchange.declare exchange=e type=direct no-wait")
+        .await;
     c.call("exchange.declare exchange=e passive").await;
     c.send("exchange.delete exchange=e no-wait").await;
     c.call("exchange.declare exchange=e passive").await;
@@ -97,13 +110,16 @@ async fn an_exchange_without_a_type_is_refused(s: &Scene<'_>) {
 
 async fn a_reserved_exchange_cannot_be_declared(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=amq.mine type=direct").await;
+    c.call("exchange.declare exchange=amq.mine type=direct")
+        .await;
 }
 
 async fn a_reserved_exchange_may_be_declared_as_it_is(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=amq.direct type=direct durable").await;
-    c.call("exchange.declare exchange=amq.direct type=topic durable").await;
+    c.call("exchange.declare exchange=amq.direct type=direct durable")
+        .await;
+    c.call("exchange.declare exchange=amq.direct type=topic durable")
+        .await;
 }
 
 async fn a_reserved_exchange_cannot_be_deleted(s: &Scene<'_>) {
@@ -113,7 +129,8 @@ async fn a_reserved_exchange_cannot_be_deleted(s: &Scene<'_>) {
 
 async fn the_default_exchange_cannot_be_declared(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange= type=direct durable").await;
+    c.call("exchange.declare exchange= type=direct durable")
+        .await;
     c.reopen().await;
     c.call("exchange.declare exchange= passive").await;
 }
@@ -128,7 +145,8 @@ async fn the_default_exchange_cannot_be_bound(s: &Scene<'_>) {
     c.queue("q").await;
     c.call("queue.bind queue=q exchange= routing-key=k").await;
     c.reopen().await;
-    c.call("exchange.bind destination=amq.fanout source= routing-key=k").await;
+    c.call("exchange.bind destination=amq.fanout source= routing-key=k")
+        .await;
 }
 
 async fn the_default_exchange_cannot_be_unbound(s: &Scene<'_>) {
@@ -173,11 +191,13 @@ async fn a_deleted_exchange_takes_its_bindings_along(s: &Scene<'_>) {
 
 async fn an_auto_delete_exchange_goes_with_its_last_binding(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=e type=direct auto-delete").await;
+    c.call("exchange.declare exchange=e type=direct auto-delete")
+        .await;
     c.queue("q").await;
     c.call("queue.bind queue=q exchange=e routing-key=1").await;
     c.call("queue.bind queue=q exchange=e routing-key=2").await;
-    c.call("queue.unbind queue=q exchange=e routing-key=1").await;
+    c.call("queue.unbind queue=q exchange=e routing-key=1")
+        .await;
     c.call("exchange.declare exchange=e passive").await;
     c.call("queue.delete queue=q").await;
     c.call("exchange.declare exchange=e passive").await;
@@ -185,25 +205,29 @@ async fn an_auto_delete_exchange_goes_with_its_last_binding(s: &Scene<'_>) {
 
 async fn a_client_cannot_publish_to_an_internal_exchange(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=e type=fanout internal").await;
+    c.call("exchange.declare exchange=e type=fanout internal")
+        .await;
     c.publish("exchange=e", "1").await;
     c.closed().await;
 }
 
 async fn an_alternate_exchange_must_be_a_name(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("exchange.declare exchange=e type=fanout alternate-exchange=5").await;
+    c.call("exchange.declare exchange=e type=fanout alternate-exchange=5")
+        .await;
 }
 
 async fn a_binding_twice_is_one_binding(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
     for _ in 0..2 {
-        c.call("queue.bind queue=q exchange=amq.direct routing-key=k").await;
+        c.call("queue.bind queue=q exchange=amq.direct routing-key=k")
+            .await;
     }
     c.publish("exchange=amq.direct key=k", "1").await;
     c.counts("q").await;
-    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k").await;
+    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k")
+        .await;
     c.publish("exchange=amq.direct key=k", "2").await;
     c.counts("q").await;
 }
@@ -211,43 +235,56 @@ async fn a_binding_twice_is_one_binding(s: &Scene<'_>) {
 async fn two_arguments_make_two_bindings(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
-    c.call("queue.bind queue=q exchange=amq.direct routing-key=k a=1").await;
-    c.call("queue.bind queue=q exchange=amq.direct routing-key=k a=2").await;
-    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k a=1").await;
+    c.call("queue.bind queue=q exchange=amq.direct routing-key=k a=1")
+        .await;
+    c.call("queue.bind queue=q exchange=amq.direct routing-key=k a=2")
+        .await;
+    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k a=1")
+        .await;
     c.publish("exchange=amq.direct key=k", "1").await;
     c.counts("q").await;
 }
 
 async fn a_binding_to_a_missing_queue_is_not_found(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.call("queue.bind queue=missing exchange=amq.direct routing-key=k").await;
+    c.call("queue.bind queue=missing exchange=amq.direct routing-key=k")
+        .await;
     c.reopen().await;
-    c.call("queue.unbind queue=missing exchange=amq.direct routing-key=k").await;
+    c.call("queue.unbind queue=missing exchange=amq.direct routing-key=k")
+        .await;
 }
 
 async fn a_binding_to_a_missing_exchange_is_not_found(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("q").await;
-    c.call("queue.bind queue=q exchange=missing routing-key=k").await;
+    c.call("queue.bind queue=q exchange=missing routing-key=k")
+        .await;
     c.reopen().await;
-    c.call("exchange.bind destination=amq.direct source=missing").await;
+    c.call("exchange.bind destination=amq.direct source=missing")
+        .await;
     c.reopen().await;
-    c.call("exchange.bind destination=missing source=amq.direct").await;
+    c.call("exchange.bind destination=missing source=amq.direct")
+        .await;
     c.reopen().await;
-    c.call("queue.unbind queue=q exchange=missing routing-key=k").await;
+    c.call("queue.unbind queue=q exchange=missing routing-key=k")
+        .await;
 }
 
 async fn a_binding_that_is_not_there_may_be_removed(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("q").await;
-    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k").await;
-    c.call("exchange.unbind destination=amq.fanout source=amq.direct routing-key=k").await;
+    c.call("queue.unbind queue=q exchange=amq.direct routing-key=k")
+        .await;
+    c.call("exchange.unbind destination=amq.fanout source=amq.direct routing-key=k")
+        .await;
 }
 
 async fn a_name_may_have_255_bytes(s: &Scene<'_>) {
     let c = s.plain().await;
     let name = "n".repeat(255);
-    c.call(&format!("exchange.declare exchange={name} type=direct")).await;
-    c.call(&format!("exchange.declare exchange={name} passive")).await;
+    c.call(&format!("exchange.declare exchange={name} type=direct"))
+        .await;
+    c.call(&format!("exchange.declare exchange={name} passive"))
+        .await;
     c.queue(&name).await;
 }

@@ -48,7 +48,8 @@ async fn the_shorter_time_to_live_counts(s: &Scene<'_>) {
     c.publish("key=long expiration=20", "of the message").await;
     c.delivery().await;
     c.queue(&format!("short x-message-ttl=20 {DEAD}")).await;
-    c.publish("key=short expiration=60000", "of the queue").await;
+    c.publish("key=short expiration=60000", "of the queue")
+        .await;
     c.delivery().await;
 }
 
@@ -60,7 +61,8 @@ async fn a_message_expires_at_the_head_of_its_queue(s: &Scene<'_>) {
     c.publish("key=q expiration=60000", "in front").await;
     c.publish("key=q expiration=10", "behind").await;
     c.queue(&format!("clock {DEAD}")).await;
-    c.publish("key=clock expiration=100", "time has gone by").await;
+    c.publish("key=clock expiration=100", "time has gone by")
+        .await;
     c.delivery().await;
     c.counts("q").await;
     c.get("q no-ack").await;
@@ -74,7 +76,8 @@ async fn an_expired_message_is_not_got(s: &Scene<'_>) {
     c.fill("q", &["1"]).await;
     c.queue(&format!("clock {DEAD}")).await;
     c.consume("dead consumer-tag=t").await;
-    c.publish("key=clock expiration=100", "time has gone by").await;
+    c.publish("key=clock expiration=100", "time has gone by")
+        .await;
     c.delivery().await;
     c.get("q").await;
     c.counts("q").await;
@@ -89,7 +92,8 @@ async fn an_unacknowledged_message_does_not_expire(s: &Scene<'_>) {
     let held = c.delivery().await;
     c.consume("dead consumer-tag=t").await;
     c.queue(&format!("clock {DEAD}")).await;
-    c.publish("key=clock expiration=100", "time has gone by").await;
+    c.publish("key=clock expiration=100", "time has gone by")
+        .await;
     c.delivery().await;
     c.ack(held).await;
     c.counts("q").await;
@@ -103,7 +107,8 @@ async fn a_requeued_message_may_expire_at_once(s: &Scene<'_>) {
     let tag = c.get("q").await;
     c.consume("dead consumer-tag=t").await;
     c.queue(&format!("clock {DEAD}")).await;
-    c.publish("key=clock expiration=100", "time has gone by").await;
+    c.publish("key=clock expiration=100", "time has gone by")
+        .await;
     c.delivery().await;
     c.requeue(tag).await;
     c.delivery().await;
@@ -146,7 +151,8 @@ async fn an_expiration_must_be_a_number(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
     for expiration in ["soon", "10ms", "1.5", "\"\"", "\" 10\""] {
-        c.publish(&format!("key=q expiration={expiration}"), "1").await;
+        c.publish(&format!("key=q expiration={expiration}"), "1")
+            .await;
         c.reopen().await;
     }
 }
@@ -155,7 +161,8 @@ async fn an_expiration_with_a_sign_is_refused(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
     for expiration in ["-1", "+10", "4294967295", "4294967296"] {
-        c.publish(&format!("key=q expiration={expiration}"), "1").await;
+        c.publish(&format!("key=q expiration={expiration}"), "1")
+            .await;
         c.reopen().await;
     }
 }

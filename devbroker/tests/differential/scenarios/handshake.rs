@@ -39,7 +39,8 @@ async fn greeted(s: &Scene<'_>) -> Channel {
 /// Logs in and takes the tune.
 async fn tuned(s: &Scene<'_>, tune: &str) -> Channel {
     let c = greeted(s).await;
-    c.send(&format!("connection.start-ok {PLAIN} {CAPABILITIES}")).await;
+    c.send(&format!("connection.start-ok {PLAIN} {CAPABILITIES}"))
+        .await;
     c.expect("connection.tune").await;
     c.send(&format!("connection.tune-ok {tune}")).await;
     c
@@ -47,7 +48,8 @@ async fn tuned(s: &Scene<'_>, tune: &str) -> Channel {
 
 async fn opened(s: &Scene<'_>, tune: &str) -> Channel {
     let c = tuned(s, tune).await;
-    c.call(&format!("connection.open virtual-host={}", s.vhost)).await;
+    c.call(&format!("connection.open virtual-host={}", s.vhost))
+        .await;
     c
 }
 
@@ -82,27 +84,33 @@ async fn a_frame_before_the_protocol_header_is_no_protocol(s: &Scene<'_>) {
 async fn a_wrong_password_is_refused(s: &Scene<'_>) {
     let c = greeted(s).await;
     let wrong = "mechanism=PLAIN response=\"\\0guest\\0wrong\" locale=en_US";
-    c.send(&format!("connection.start-ok {wrong} {CAPABILITIES}")).await;
+    c.send(&format!("connection.start-ok {wrong} {CAPABILITIES}"))
+        .await;
     c.closed().await;
     c.ended().await;
 }
 
 async fn a_wrong_password_without_the_capability_ends_the_socket(s: &Scene<'_>) {
     let c = greeted(s).await;
-    c.send("connection.start-ok mechanism=PLAIN response=\"\\0guest\\0wrong\" locale=en_US").await;
+    c.send("connection.start-ok mechanism=PLAIN response=\"\\0guest\\0wrong\" locale=en_US")
+        .await;
     c.closed().await;
 }
 
 async fn a_nameless_user_is_refused(s: &Scene<'_>) {
     let c = greeted(s).await;
     let nobody = "mechanism=PLAIN response=\"\\0nobody\\0guest\" locale=en_US";
-    c.send(&format!("connection.start-ok {nobody} {CAPABILITIES}")).await;
+    c.send(&format!("connection.start-ok {nobody} {CAPABILITIES}"))
+        .await;
     c.closed().await;
 }
 
 async fn an_unknown_mechanism_is_refused(s: &Scene<'_>) {
     let c = greeted(s).await;
-    c.send(&format!("connection.start-ok mechanism=MAGIC response=x locale=en_US {CAPABILITIES}")).await;
+    c.send(&format!(
+        "connection.start-ok mechanism=MAGIC response=x locale=en_US {CAPABILITIES}"
+    ))
+    .await;
     c.closed().await;
 }
 
@@ -110,11 +118,14 @@ async fn amqplain_is_understood(s: &Scene<'_>) {
     let c = greeted(s).await;
     let login = "\\5LOGINS\\0\\0\\0\\5guest\\8PASSWORDS\\0\\0\\0\\5guest";
     let login = login.replace("\\5", "\u{5}").replace("\\8", "\u{8}");
-    c.send(&format!("connection.start-ok mechanism=AMQPLAIN response=\"{login}\" locale=en_US {CAPABILITIES}"))
-        .await;
+    c.send(&format!(
+        "connection.start-ok mechanism=AMQPLAIN response=\"{login}\" locale=en_US {CAPABILITIES}"
+    ))
+    .await;
     c.expect("connection.tune").await;
     c.send(&format!("connection.tune-ok {TUNE}")).await;
-    c.call(&format!("connection.open virtual-host={}", s.vhost)).await;
+    c.call(&format!("connection.open virtual-host={}", s.vhost))
+        .await;
 }
 
 async fn the_client_may_leave_tuning_to_the_broker(s: &Scene<'_>) {
@@ -162,11 +173,16 @@ async fn a_missing_virtual_host_is_not_allowed(s: &Scene<'_>) {
 async fn a_virtual_host_without_permission_is_refused(s: &Scene<'_>) {
     s.add_user_without_permissions().await;
     let c = greeted(s).await;
-    let login = format!("mechanism=PLAIN response=\"\\0{}\\0secret\" locale=en_US", s.user);
-    c.send(&format!("connection.start-ok {login} {CAPABILITIES}")).await;
+    let login = format!(
+        "mechanism=PLAIN response=\"\\0{}\\0secret\" locale=en_US",
+        s.user
+    );
+    c.send(&format!("connection.start-ok {login} {CAPABILITIES}"))
+        .await;
     c.expect("connection.tune").await;
     c.send(&format!("connection.tune-ok {TUNE}")).await;
-    c.call(&format!("connection.open virtual-host={}", s.vhost)).await;
+    c.call(&format!("connection.open virtual-host={}", s.vhost))
+        .await;
     c.ended().await;
 }
 
@@ -178,12 +194,14 @@ async fn a_method_before_its_turn_is_refused(s: &Scene<'_>) {
 
 async fn the_client_may_close_before_it_opens(s: &Scene<'_>) {
     let c = tuned(s, TUNE).await;
-    c.call("connection.close reply-code=200 reply-text=bye").await;
+    c.call("connection.close reply-code=200 reply-text=bye")
+        .await;
 }
 
 async fn closing_is_answered_and_ends_the_socket(s: &Scene<'_>) {
     let c = opened(s, TUNE).await;
     let channel = c.unopened(1);
     channel.call("channel.open").await;
-    c.call("connection.close reply-code=200 reply-text=bye").await;
+    c.call("connection.close reply-code=200 reply-text=bye")
+        .await;
 }

@@ -67,7 +67,8 @@ async fn a_requeued_message_may_be_one_too_many(s: &Scene<'_>) {
 async fn a_limit_in_bytes_drops_the_oldest(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q x-max-length-bytes=10").await;
-    c.fill("q", &["12345", "67890", "1", "a body beyond the limit"]).await;
+    c.fill("q", &["12345", "67890", "1", "a body beyond the limit"])
+        .await;
     rest(&c, "q").await;
     c.fill("q", &["123", "456", "789"]).await;
     rest(&c, "q").await;
@@ -103,7 +104,10 @@ async fn a_length_of_0_serves_a_waiting_consumer(s: &Scene<'_>) {
 async fn reject_publish_nacks_the_newest(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("dead").await;
-    c.queue(&format!("q x-max-length=2 x-overflow=reject-publish {DEAD}")).await;
+    c.queue(&format!(
+        "q x-max-length=2 x-overflow=reject-publish {DEAD}"
+    ))
+    .await;
     c.confirm().await;
     c.fill("q", &["1", "2", "3", "4"]).await;
     c.confirms(4).await;
@@ -123,7 +127,8 @@ async fn reject_publish_without_confirms_drops_the_newest(s: &Scene<'_>) {
 
 async fn reject_publish_in_bytes_nacks(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("q x-max-length-bytes=5 x-overflow=reject-publish").await;
+    c.queue("q x-max-length-bytes=5 x-overflow=reject-publish")
+        .await;
     c.confirm().await;
     c.fill("q", &["123", "456", "7"]).await;
     c.confirms(3).await;
@@ -132,10 +137,12 @@ async fn reject_publish_in_bytes_nacks(s: &Scene<'_>) {
 
 async fn reject_publish_in_one_of_two_queues_nacks(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("full x-max-length=0 x-overflow=reject-publish").await;
+    c.queue("full x-max-length=0 x-overflow=reject-publish")
+        .await;
     c.queue("q").await;
     for queue in ["full", "q"] {
-        c.call(&format!("queue.bind queue={queue} exchange=amq.fanout")).await;
+        c.call(&format!("queue.bind queue={queue} exchange=amq.fanout"))
+            .await;
     }
     c.confirm().await;
     c.publish("exchange=amq.fanout", "1").await;
@@ -146,7 +153,10 @@ async fn reject_publish_in_one_of_two_queues_nacks(s: &Scene<'_>) {
 async fn reject_publish_dlx_dead_letters_the_newest(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("dead").await;
-    c.queue(&format!("q x-max-length=1 x-overflow=reject-publish-dlx {DEAD}")).await;
+    c.queue(&format!(
+        "q x-max-length=1 x-overflow=reject-publish-dlx {DEAD}"
+    ))
+    .await;
     c.confirm().await;
     c.fill("q", &["1", "2"]).await;
     c.confirms(2).await;
@@ -159,7 +169,8 @@ async fn higher_priorities_come_first(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q x-max-priority=10").await;
     for priority in ["1", "5", "3", "5", "10", "0"] {
-        c.publish(&format!("key=q priority={priority}"), priority).await;
+        c.publish(&format!("key=q priority={priority}"), priority)
+            .await;
     }
     c.consume("q consumer-tag=t").await;
     c.deliveries(6).await;
@@ -169,7 +180,8 @@ async fn a_priority_beyond_the_limit_is_the_limit(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q x-max-priority=3").await;
     for priority in ["2", "3", "200", "3"] {
-        c.publish(&format!("key=q priority={priority}"), priority).await;
+        c.publish(&format!("key=q priority={priority}"), priority)
+            .await;
     }
     rest(&c, "q").await;
 }
@@ -188,7 +200,8 @@ async fn a_queue_without_priorities_keeps_the_order(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
     for priority in ["1", "9", "5"] {
-        c.publish(&format!("key=q priority={priority}"), priority).await;
+        c.publish(&format!("key=q priority={priority}"), priority)
+            .await;
     }
     rest(&c, "q").await;
 }
@@ -197,7 +210,8 @@ async fn a_requeued_message_keeps_its_priority(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q x-max-priority=5").await;
     for priority in ["1", "5", "3"] {
-        c.publish(&format!("key=q priority={priority}"), priority).await;
+        c.publish(&format!("key=q priority={priority}"), priority)
+            .await;
     }
     c.get("q").await;
     c.get("q").await;
@@ -211,7 +225,8 @@ async fn drop_head_of_priorities_drops_the_least(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q x-max-priority=5 x-max-length=2").await;
     for priority in ["1", "5", "3", "0"] {
-        c.publish(&format!("key=q priority={priority}"), priority).await;
+        c.publish(&format!("key=q priority={priority}"), priority)
+            .await;
     }
     rest(&c, "q").await;
 }

@@ -25,10 +25,14 @@ async fn set_up(s: &Scene<'_>, configure: &str, write: &str, read: &str) -> (Cha
     let c = s.channel().await;
     for name in ["mine", "theirs"] {
         c.queue(name).await;
-        c.call(&format!("exchange.declare exchange={name} type=topic")).await;
+        c.call(&format!("exchange.declare exchange={name} type=topic"))
+            .await;
     }
     s.add_user(configure, write, read).await;
-    (c, s.connect(&s.user, "secret", 131_072).await.plain(1).await)
+    (
+        c,
+        s.connect(&s.user, "secret", 131_072).await.plain(1).await,
+    )
 }
 
 /// Calls each of them; what is refused closes the channel, which is opened again.
@@ -55,13 +59,23 @@ async fn an_exchange_of_others_cannot_be_configured(s: &Scene<'_>) {
 
 async fn a_passive_declare_needs_no_permission(s: &Scene<'_>) {
     let (_, u) = set_up(s, "", "", "").await;
-    try_each(&u, &["exchange.declare exchange=theirs passive", "queue.declare queue=theirs passive"]).await;
+    try_each(
+        &u,
+        &[
+            "exchange.declare exchange=theirs passive",
+            "queue.declare queue=theirs passive",
+        ],
+    )
+    .await;
 }
 
 async fn deleting_needs_to_configure(s: &Scene<'_>) {
     let (_, u) = set_up(s, "^mine$", ".*", ".*").await;
     for name in ["theirs", "mine"] {
-        let lines = [format!("queue.delete queue={name}"), format!("exchange.delete exchange={name}")];
+        let lines = [
+            format!("queue.delete queue={name}"),
+            format!("exchange.delete exchange={name}"),
+        ];
         try_each(&u, &[&lines[0], &lines[1]]).await;
     }
 }
@@ -82,7 +96,14 @@ async fn publishing_to_the_default_exchange_needs_to_write_amq_default(s: &Scene
 
 async fn consuming_needs_to_read(s: &Scene<'_>) {
     let (_, u) = set_up(s, "", "", "^mine$").await;
-    try_each(&u, &["basic.consume queue=mine consumer-tag=t", "basic.consume queue=theirs consumer-tag=u"]).await;
+    try_each(
+        &u,
+        &[
+            "basic.consume queue=mine consumer-tag=t",
+            "basic.consume queue=theirs consumer-tag=u",
+        ],
+    )
+    .await;
     u.get("mine").await;
     u.get("theirs").await;
 }
@@ -135,10 +156,21 @@ async fn an_alternate_exchange_must_be_writable(s: &Scene<'_>) {
 
 async fn patterns_match_anywhere(s: &Scene<'_>) {
     let (_, u) = set_up(s, "x", "", "").await;
-    try_each(&u, &["queue.declare queue=a.x.b", "queue.declare queue=a.b"]).await;
+    try_each(
+        &u,
+        &["queue.declare queue=a.x.b", "queue.declare queue=a.b"],
+    )
+    .await;
 }
 
 async fn a_server_named_queue_may_be_declared_with_its_pattern(s: &Scene<'_>) {
     let (_, u) = set_up(s, "^amq\\.gen.*", "", "").await;
-    try_each(&u, &["queue.declare queue= exclusive", "queue.declare queue=other exclusive"]).await;
+    try_each(
+        &u,
+        &[
+            "queue.declare queue= exclusive",
+            "queue.declare queue=other exclusive",
+        ],
+    )
+    .await;
 }

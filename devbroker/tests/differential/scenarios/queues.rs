@@ -67,7 +67,8 @@ async fn the_last_declared_queue_is_meant_by_no_name(s: &Scene<'_>) {
     c.queue("first").await;
     c.queue("last").await;
     c.fill("last", &["1", "2", "3"]).await;
-    c.call("queue.bind queue= exchange=amq.direct routing-key=").await;
+    c.call("queue.bind queue= exchange=amq.direct routing-key=")
+        .await;
     c.publish("exchange=amq.direct key=last", "4").await;
     c.get("").await;
     c.counts("").await;
@@ -84,7 +85,8 @@ async fn the_last_declared_queue_may_be_missing(s: &Scene<'_>) {
     c.reopen().await;
     c.consume("").await;
     c.reopen().await;
-    c.call("queue.bind queue= exchange=amq.direct routing-key=k").await;
+    c.call("queue.bind queue= exchange=amq.direct routing-key=k")
+        .await;
     c.reopen().await;
     c.call("queue.purge queue=").await;
     c.reopen().await;
@@ -106,7 +108,8 @@ async fn a_passive_declare_counts_messages_and_consumers(s: &Scene<'_>) {
     c.prefetch(1).await;
     c.consume("q consumer-tag=a").await;
     c.delivery().await;
-    c.queue("q passive durable exclusive auto-delete x-max-length=1").await;
+    c.queue("q passive durable exclusive auto-delete x-max-length=1")
+        .await;
 }
 
 async fn a_queue_declared_again_differently_is_refused(s: &Scene<'_>) {
@@ -191,7 +194,8 @@ async fn an_expiry_of_the_wrong_type_is_refused(s: &Scene<'_>) {
 async fn a_queue_is_declared_without_an_answer(s: &Scene<'_>) {
     let c = s.plain().await;
     c.send("queue.declare queue=q no-wait").await;
-    c.send("queue.bind queue=q exchange=amq.direct routing-key=k no-wait").await;
+    c.send("queue.bind queue=q exchange=amq.direct routing-key=k no-wait")
+        .await;
     c.counts("q").await;
     c.send("queue.purge queue=q no-wait").await;
     c.send("queue.delete queue=q no-wait").await;
@@ -268,8 +272,10 @@ async fn a_queue_expires_when_nobody_uses_it(s: &Scene<'_>) {
     c.queue("q x-expires=100").await;
     c.fill("q", &["1"]).await;
     c.queue("dead").await;
-    c.queue("letters x-expires=100 x-dead-letter-exchange= x-dead-letter-routing-key=dead").await;
+    c.queue("letters x-expires=100 x-dead-letter-exchange= x-dead-letter-routing-key=dead")
+        .await;
     c.fill("letters", &["not dead-lettered"]).await;
+    c.let_pass(500).await;
     c.until_gone("q").await;
     c.until_gone("letters").await;
     c.counts("dead").await;
@@ -294,7 +300,8 @@ async fn a_missing_queue_cannot_be_purged(s: &Scene<'_>) {
 async fn a_missing_queue_may_be_deleted(s: &Scene<'_>) {
     let c = s.plain().await;
     c.call("queue.delete queue=missing").await;
-    c.call("queue.delete queue=missing if-unused if-empty").await;
+    c.call("queue.delete queue=missing if-unused if-empty")
+        .await;
 }
 
 async fn a_deleted_queue_says_how_many_messages_it_had(s: &Scene<'_>) {
@@ -308,7 +315,8 @@ async fn a_deleted_queue_says_how_many_messages_it_had(s: &Scene<'_>) {
 async fn a_deleted_queue_loses_its_bindings(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("q").await;
-    c.call("queue.bind queue=q exchange=amq.direct routing-key=k").await;
+    c.call("queue.bind queue=q exchange=amq.direct routing-key=k")
+        .await;
     c.call("queue.delete queue=q").await;
     c.queue("q").await;
     c.publish("exchange=amq.direct key=k mandatory", "1").await;

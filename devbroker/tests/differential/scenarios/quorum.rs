@@ -79,9 +79,11 @@ async fn a_quorum_queue_deletes_and_purges(s: &Scene<'_>) {
 
 async fn a_quorum_queue_is_declared_again_the_same(s: &Scene<'_>) {
     let c = set_up(s, "x-delivery-limit=5").await;
-    c.queue("q durable x-queue-type=quorum x-delivery-limit=5").await;
+    c.queue("q durable x-queue-type=quorum x-delivery-limit=5")
+        .await;
     c.queue("q passive").await;
-    c.queue("q durable x-queue-type=quorum x-delivery-limit=6").await;
+    c.queue("q durable x-queue-type=quorum x-delivery-limit=6")
+        .await;
 }
 
 async fn a_quorum_queue_is_not_declared_as_a_classic_one(s: &Scene<'_>) {
@@ -113,29 +115,35 @@ async fn a_quorum_queue_cannot_be_server_named(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("durable x-queue-type=quorum").await;
     c.reopen().await;
-    c.call("queue.declare queue= durable x-queue-type=quorum").await;
+    c.call("queue.declare queue= durable x-queue-type=quorum")
+        .await;
 }
 
 async fn a_quorum_queue_cannot_have_priorities(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("q durable x-queue-type=quorum x-max-priority=5").await;
+    c.queue("q durable x-queue-type=quorum x-max-priority=5")
+        .await;
 }
 
 async fn reject_publish_dlx_is_refused_on_a_quorum_queue(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("q durable x-queue-type=quorum x-overflow=reject-publish-dlx").await;
+    c.queue("q durable x-queue-type=quorum x-overflow=reject-publish-dlx")
+        .await;
 }
 
 async fn a_delivery_limit_must_be_a_number(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("q durable x-queue-type=quorum x-delivery-limit=many").await;
+    c.queue("q durable x-queue-type=quorum x-delivery-limit=many")
+        .await;
     c.reopen().await;
-    c.queue("q durable x-queue-type=quorum x-delivery-limit=-1").await;
+    c.queue("q durable x-queue-type=quorum x-delivery-limit=-1")
+        .await;
 }
 
 async fn a_delivery_limit_needs_a_quorum_queue(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("q durable x-queue-type=classic x-delivery-limit=5").await;
+    c.queue("q durable x-queue-type=classic x-delivery-limit=5")
+        .await;
 }
 
 async fn arguments_of_quorum_queues_without_effect_are_accepted(s: &Scene<'_>) {
@@ -185,7 +193,8 @@ async fn deliveries_are_counted(s: &Scene<'_>) {
     c.consume("q consumer-tag=t").await;
     for _ in 0..3 {
         let tag = c.delivery().await;
-        c.send(&format!("basic.reject delivery-tag={tag} requeue")).await;
+        c.send(&format!("basic.reject delivery-tag={tag} requeue"))
+            .await;
     }
     c.delivery().await;
 }
@@ -193,13 +202,15 @@ async fn deliveries_are_counted(s: &Scene<'_>) {
 async fn a_delivery_limit_dead_letters(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("dead").await;
-    c.queue(&format!("q {QUORUM} x-delivery-limit=2 {DEAD}")).await;
+    c.queue(&format!("q {QUORUM} x-delivery-limit=2 {DEAD}"))
+        .await;
     c.consume("dead consumer-tag=d").await;
     c.consume("q consumer-tag=t").await;
     c.fill("q", &["poison"]).await;
     for _ in 0..3 {
         let tag = c.delivery_to("t").await;
-        c.send(&format!("basic.reject delivery-tag={tag} requeue")).await;
+        c.send(&format!("basic.reject delivery-tag={tag} requeue"))
+            .await;
     }
     c.delivery_to("d").await;
 }
@@ -210,7 +221,8 @@ async fn a_delivery_limit_drops_without_a_dead_letter_exchange(s: &Scene<'_>) {
     c.fill("q", &["poison"]).await;
     for _ in 0..2 {
         let tag = c.delivery_to("t").await;
-        c.send(&format!("basic.reject delivery-tag={tag} requeue")).await;
+        c.send(&format!("basic.reject delivery-tag={tag} requeue"))
+            .await;
     }
     c.fill("q", &["next"]).await;
     c.delivery().await;
@@ -242,7 +254,8 @@ async fn a_quorum_queue_dead_letters_at_least_once(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue(&format!("dead {QUORUM}")).await;
     let strategy = "x-dead-letter-strategy=at-least-once x-overflow=reject-publish";
-    c.queue(&format!("q {QUORUM} {strategy} x-message-ttl=20 {DEAD}")).await;
+    c.queue(&format!("q {QUORUM} {strategy} x-message-ttl=20 {DEAD}"))
+        .await;
     c.consume("dead consumer-tag=d").await;
     c.fill("q", &["expired"]).await;
     c.delivery().await;

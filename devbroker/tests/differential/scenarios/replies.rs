@@ -27,7 +27,11 @@ const CONSUMER: &str = "amq.rabbitmq.reply-to consumer-tag=r no-ack";
 async fn requested(s: &Scene<'_>, c: &Channel) -> (Channel, String) {
     let server = s.channel().await;
     server.queue("requests").await;
-    c.publish("key=requests reply-to=amq.rabbitmq.reply-to correlation-id=1", "please").await;
+    c.publish(
+        "key=requests reply-to=amq.rabbitmq.reply-to correlation-id=1",
+        "please",
+    )
+    .await;
     server.until_count("requests", 1).await;
     server.send("basic.get queue=requests no-ack").await;
     let request = server.see(|event| event.name() == "basic.get-ok").await;
@@ -39,7 +43,9 @@ async fn a_reply_finds_its_way(s: &Scene<'_>) {
     let c = s.channel().await;
     c.consume(CONSUMER).await;
     let (server, address) = requested(s, &c).await;
-    server.publish(&format!("key={address} correlation-id=1"), "here you are").await;
+    server
+        .publish(&format!("key={address} correlation-id=1"), "here you are")
+        .await;
     c.delivery().await;
 }
 
@@ -48,7 +54,9 @@ async fn a_second_reply_has_a_delivery_tag(s: &Scene<'_>) {
     c.consume(CONSUMER).await;
     let (server, address) = requested(s, &c).await;
     for body in ["here you are", "once more"] {
-        server.publish(&format!("key={address} correlation-id=1"), body).await;
+        server
+            .publish(&format!("key={address} correlation-id=1"), body)
+            .await;
         c.delivery().await;
     }
 }
@@ -57,7 +65,9 @@ async fn a_mandatory_reply_is_returned_though_delivered(s: &Scene<'_>) {
     let c = s.channel().await;
     c.consume(CONSUMER).await;
     let (server, address) = requested(s, &c).await;
-    server.publish(&format!("key={address} mandatory"), "here you are").await;
+    server
+        .publish(&format!("key={address} mandatory"), "here you are")
+        .await;
     c.delivery().await;
     server.nothing("requests").await;
 }
@@ -76,28 +86,33 @@ async fn a_mandatory_reply_to_a_closed_channel_is_returned(s: &Scene<'_>) {
     c.consume(CONSUMER).await;
     let (server, address) = requested(s, &c).await;
     c.call("channel.close reply-code=200").await;
-    server.publish(&format!("key={address} mandatory"), "too late").await;
+    server
+        .publish(&format!("key={address} mandatory"), "too late")
+        .await;
     server.nothing("requests").await;
 }
 
 async fn a_reply_to_a_made_up_address_is_lost(s: &Scene<'_>) {
     let c = s.channel().await;
     c.publish("key=amq.rabbitmq.reply-to.made-up", "lost").await;
-    c.publish("key=amq.rabbitmq.reply-to.made-up mandatory", "back").await;
+    c.publish("key=amq.rabbitmq.reply-to.made-up mandatory", "back")
+        .await;
     c.expect("basic.return").await;
 }
 
 async fn a_request_needs_a_reply_consumer(s: &Scene<'_>) {
     let c = s.plain().await;
     c.queue("requests").await;
-    c.publish("key=requests reply-to=amq.rabbitmq.reply-to", "please").await;
+    c.publish("key=requests reply-to=amq.rabbitmq.reply-to", "please")
+        .await;
     c.closed().await;
 }
 
 async fn a_request_without_reply_to_needs_none(s: &Scene<'_>) {
     let c = s.channel().await;
     c.queue("requests").await;
-    c.publish("key=requests reply-to=amq.rabbitmq.other", "please").await;
+    c.publish("key=requests reply-to=amq.rabbitmq.other", "please")
+        .await;
     c.get("requests").await;
 }
 
@@ -109,7 +124,8 @@ async fn a_reply_consumer_must_not_acknowledge(s: &Scene<'_>) {
 async fn a_reply_consumer_is_alone_on_its_channel(s: &Scene<'_>) {
     let c = s.plain().await;
     c.consume(CONSUMER).await;
-    c.consume("amq.rabbitmq.reply-to consumer-tag=another no-ack").await;
+    c.consume("amq.rabbitmq.reply-to consumer-tag=another no-ack")
+        .await;
 }
 
 async fn a_reply_consumer_may_be_cancelled(s: &Scene<'_>) {
@@ -117,7 +133,8 @@ async fn a_reply_consumer_may_be_cancelled(s: &Scene<'_>) {
     c.queue("requests").await;
     c.consume(CONSUMER).await;
     c.call("basic.cancel consumer-tag=r").await;
-    c.publish("key=requests reply-to=amq.rabbitmq.reply-to", "please").await;
+    c.publish("key=requests reply-to=amq.rabbitmq.reply-to", "please")
+        .await;
     c.closed().await;
 }
 

@@ -44,7 +44,8 @@ async fn set_up(s: &Scene<'_>, bodies: &[&str]) -> Channel {
 async fn a_stream_can_be_read_again(s: &Scene<'_>) {
     let c = set_up(s, &["1", "2", "3"]).await;
     for tag in ["a", "b"] {
-        c.consume(&format!("s consumer-tag={tag} x-stream-offset=first")).await;
+        c.consume(&format!("s consumer-tag={tag} x-stream-offset=first"))
+            .await;
         for _ in 0..3 {
             let delivery = c.delivery_to(tag).await;
             c.ack(delivery).await;
@@ -54,7 +55,8 @@ async fn a_stream_can_be_read_again(s: &Scene<'_>) {
 
 async fn a_stream_knows_its_offsets(s: &Scene<'_>) {
     let c = set_up(s, &[]).await;
-    c.publish("key=s content-type=text/plain message-id=m h.a=1", "1").await;
+    c.publish("key=s content-type=text/plain message-id=m h.a=1", "1")
+        .await;
     c.consume("s consumer-tag=t x-stream-offset=first").await;
     c.delivery().await;
 }
@@ -91,7 +93,8 @@ async fn a_stream_read_from_a_time_begins_there(s: &Scene<'_>) {
 
 async fn a_stream_offset_that_is_no_word_is_refused(s: &Scene<'_>) {
     let c = set_up(s, &[]).await;
-    c.consume("s consumer-tag=t x-stream-offset=somewhere").await;
+    c.consume("s consumer-tag=t x-stream-offset=somewhere")
+        .await;
     c.reopen().await;
     c.prefetch(10).await;
     c.consume("s consumer-tag=t x-stream-offset=5x").await;
@@ -115,7 +118,8 @@ async fn a_stream_consumer_needs_a_limit(s: &Scene<'_>) {
 
 async fn a_stream_consumer_must_acknowledge(s: &Scene<'_>) {
     let c = set_up(s, &["1"]).await;
-    c.consume("s consumer-tag=t no-ack x-stream-offset=first").await;
+    c.consume("s consumer-tag=t no-ack x-stream-offset=first")
+        .await;
 }
 
 async fn a_stream_consumer_goes_on_when_it_acknowledges(s: &Scene<'_>) {

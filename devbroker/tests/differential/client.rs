@@ -466,9 +466,8 @@ impl Channel {
             state.over || state.closed.contains(&self.id)
         };
         if !over {
-            self.write("exchange.declare exchange=amq.direct passive")
-                .await;
-            self.wait("exchange.declare-ok").await;
+            self.write("channel.flow active").await;
+            self.wait("channel.flow-ok").await;
         }
     }
 

@@ -6,21 +6,32 @@ use crate::recorded::Transcripts;
 /// What differs although it is not known to, or is known to differ and does not.
 pub fn complaints(version: &str, theirs: &Transcripts, ours: &Transcripts) -> String {
     let complaints = ours.iter().filter_map(|(name, ours)| {
-        let known = known::reason(version, name);
-        match (theirs.get(name), known) {
-            (None, _) => Some(format!(
-                "## {name}\nRabbitMQ {version} was not recorded: see CONEY_DIFFERENTIAL\n"
-            )),
-            (Some(theirs), None) if theirs != ours => {
-                Some(format!("## {name}\n{}", beside(version, theirs, ours)))
-            }
-            (Some(theirs), Some(reason)) if theirs == ours => Some(format!(
-                "## {name}\nagrees with RabbitMQ {version}: take it off known.rs ({reason})\n"
-            )),
-            _ => None,
-        }
+        let complaint = complaint(version, name, theirs.get(name), ours)?;
+        Some(format!("## {name}\n{complaint}"))
     });
     complaints.collect::<Vec<_>>().join("\n")
+}
+
+fn complaint(
+    version: &str,
+    name: &str,
+    theirs: Option<&Vec<String>>,
+    ours: &[String],
+) -> Option<String> {
+    let Some(theirs) = theirs else {
+        return Some(format!(
+            "RabbitMQ {version} was not recorded: see CONEY_DIFFERENTIAL\n"
+        ));
+    };
+    let theirs = known::without_everywhere(version, theirs);
+    let ours = known::without_everywhere(version, ours);
+    match known::reason(version, name) {
+        None if theirs != ours => Some(beside(version, &theirs, &ours)),
+        Some(reason) if theirs == ours => Some(format!(
+            "agrees with RabbitMQ {version}: take it off known.rs ({reason})\n"
+        )),
+        _ => None,
+    }
 }
 
 /// The lines of both, in their common order; those of one only are marked.

@@ -31,6 +31,7 @@ scenarios![
     channel_flow_cannot_be_stopped,
     flow_may_be_asked_for,
     a_connection_error_closes_every_channel,
+    a_long_reason_is_cut_off,
     what_follows_a_channel_error_is_ignored,
 ];
 
@@ -70,6 +71,11 @@ async fn a_connection_error_closes_every_channel(s: &Scene<'_>) {
     other.queue("p").await;
     let d = s.plain().await;
     d.until_gone("q").await;
+}
+
+async fn a_long_reason_is_cut_off(s: &Scene<'_>) {
+    let c = s.plain().await;
+    c.counts(&"long".repeat(60)).await;
 }
 
 async fn a_channel_opened_twice_is_an_error(s: &Scene<'_>) {

@@ -26,6 +26,7 @@ scenarios![
     an_exclusive_queue_is_seen_on_every_channel_of_its_connection,
     an_expiry_of_the_wrong_type_is_refused,
     an_integer_of_another_size_is_the_same_argument,
+    an_unknown_queue_mode_is_refused,
     an_unknown_queue_type_is_refused,
     the_last_declared_queue_is_meant_by_no_name,
     the_last_declared_queue_may_be_missing,
@@ -171,12 +172,16 @@ async fn arguments_of_the_wrong_type_are_refused(s: &Scene<'_>) {
         "x-overflow=sometimes",
         "x-overflow=1",
         "x-single-active-consumer=1",
-        "x-queue-mode=fast",
         "x-queue-type=1",
     ] {
         c.queue(&format!("q {argument}")).await;
         c.reopen().await;
     }
+}
+
+async fn an_unknown_queue_mode_is_refused(s: &Scene<'_>) {
+    let c = s.plain().await;
+    c.queue("q x-queue-mode=fast").await;
 }
 
 async fn an_unknown_queue_type_is_refused(s: &Scene<'_>) {

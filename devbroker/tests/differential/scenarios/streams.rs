@@ -76,11 +76,13 @@ async fn a_stream_read_from_an_offset_beyond_waits(s: &Scene<'_>) {
 
 async fn a_stream_read_from_next_gives_what_is_new(s: &Scene<'_>) {
     let c = set_up(s, &["old"]).await;
+    let other = c.channel(2).await;
+    other.prefetch(10).await;
     c.consume("s consumer-tag=t x-stream-offset=next").await;
-    c.consume("s consumer-tag=u").await;
+    other.consume("s consumer-tag=u").await;
     c.fill("s", &["new"]).await;
-    c.delivery_to("t").await;
-    c.delivery_to("u").await;
+    c.delivery().await;
+    other.delivery().await;
 }
 
 async fn a_stream_read_from_a_time_begins_there(s: &Scene<'_>) {

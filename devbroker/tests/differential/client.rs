@@ -164,11 +164,15 @@ impl Channel {
             format!("{:?}", String::from_utf8_lossy(body))
         };
         self.say(&format!("publish {line} {shown}"));
-        let words: Vec<_> = line
-            .split(' ')
-            .map(|word| word.replacen("key=", "routing-key=", 1))
-            .collect();
-        let line = words.join(" ").replace("routing-routing-", "routing-");
+        let words = line.split(' ').map(|word| match word.strip_prefix("key=") {
+            Some(key) => format!("routing-key={key}"),
+            None => word.to_owned(),
+        });
+        let line = words.collect::<Vec<_>>().join(" ");
+        if self.is_closed() {
+            self.record(None);
+            return;
+        }
         let (payload, properties) = method::encode(&format!("basic.publish {line}"));
         let header = content::encode_header(&properties, body.len() as u64);
         let mut bytes = [
@@ -459,13 +463,15 @@ impl Channel {
         self.drain(UNASKED);
     }
 
+    /// Whether the script has seen the end of the channel.
+    fn is_closed(&self) -> bool {
+        let state = self.connection.inbox.lock();
+        state.over || state.closed.contains(&self.id)
+    }
+
     /// Waits until the channel has handled what was asked of it before.
     async fn barrier(&self) {
-        let over = {
-            let state = self.connection.inbox.lock();
-            state.over || state.closed.contains(&self.id)
-        };
-        if !over {
+        if !self.is_closed() {
             self.write("channel.flow active").await;
             self.wait("channel.flow-ok").await;
         }
@@ -502,6 +508,9 @@ impl Channel {
     }
 
     async fn write(&self, line: &str) {
+        if self.is_closed() {
+            return;
+        }
         let (payload, _) = method::encode(line);
         self.connection
             .write(&frame(METHOD, self.id, &payload))

@@ -48,8 +48,8 @@ async fn a_queue_keeps_its_messages_in_order(s: &Scene<'_>) {
 async fn a_server_named_queue_gets_a_name(s: &Scene<'_>) {
     let c = s.channel().await;
     let first = c.queue("").await;
-    let second = c.queue("exclusive auto-delete").await;
-    c.queue("exclusive").await;
+    let second = c.queue(" exclusive auto-delete").await;
+    c.queue(" exclusive").await;
     c.fill(&first, &["1"]).await;
     c.get(&first).await;
     c.counts(&second).await;
@@ -93,7 +93,7 @@ async fn the_last_declared_queue_may_be_missing(s: &Scene<'_>) {
     c.reopen().await;
     c.call("queue.delete queue=").await;
     c.reopen().await;
-    c.queue("passive").await;
+    c.queue(" passive").await;
 }
 
 async fn a_passive_declare_of_a_missing_queue_is_not_found(s: &Scene<'_>) {

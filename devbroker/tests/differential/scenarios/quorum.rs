@@ -113,10 +113,7 @@ async fn a_quorum_queue_cannot_be_auto_delete(s: &Scene<'_>) {
 
 async fn a_quorum_queue_cannot_be_server_named(s: &Scene<'_>) {
     let c = s.plain().await;
-    c.queue("durable x-queue-type=quorum").await;
-    c.reopen().await;
-    c.call("queue.declare queue= durable x-queue-type=quorum")
-        .await;
+    c.queue(" durable x-queue-type=quorum").await;
 }
 
 async fn a_quorum_queue_cannot_have_priorities(s: &Scene<'_>) {

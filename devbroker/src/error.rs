@@ -19,7 +19,9 @@ impl Objection {
         let mut text = format!("{name} - {text}");
         // it has to fit into a short string
         if text.len() > 255 {
-            text.truncate(text.floor_char_boundary(252));
+            while text.len() > 252 {
+                text.pop();
+            }
             text.push_str("...");
         }
         Self {

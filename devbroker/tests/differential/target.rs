@@ -100,7 +100,7 @@ impl Target {
             Self::RabbitMq(management) => {
                 let paths = [format!("vhosts/{vhost}"), format!("users/{user}")];
                 with(management, move |management| {
-                    paths.iter().for_each(|path| management.delete(path))
+                    paths.iter().for_each(|path| management.delete(path));
                 })
                 .await;
             }

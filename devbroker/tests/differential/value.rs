@@ -41,9 +41,7 @@ pub fn parse(text: &str) -> AMQPValue {
 
 /// Takes the quotes and escapes off a text.
 pub fn unquote(text: &str) -> String {
-    match parse_text(&mut text.chars().peekable(), "") {
-        (text, _) => text,
-    }
+    parse_text(&mut text.chars().peekable(), "").0
 }
 
 fn value(input: &mut Peekable<Chars<'_>>) -> AMQPValue {

@@ -13,7 +13,7 @@ use crate::scene::Scene;
 use crate::target::Target;
 
 /// How many scenarios of an area run at a time.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 
 /// A script and the name of what it finds out.
 #[derive(Clone, Copy)]

@@ -2,11 +2,19 @@
 
 use std::fmt::Display;
 
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::error::{Objection, Outcome};
 use crate::queue::Kind;
 use crate::table::{integer, text};
+
+/// The order in which RabbitMQ compares the arguments of a queue; it tells only the first difference.
+const ORDER: [&str; 4] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+];
 
 /// Objects unless a property has the value that it has.
 pub(crate) fn same_property<T: Display + PartialEq>(
@@ -31,18 +39,30 @@ pub(crate) fn same_arguments(
     current: &FieldTable,
 ) -> Outcome<()> {
     let (received, current) = (received.inner(), current.inner());
-    for name in current.keys().chain(received.keys()) {
-        if !name.as_str().starts_with("x-") && !named.contains(&name.as_str()) {
+    let rank = |name: &&str| {
+        ORDER
+            .iter()
+            .position(|first| first == name)
+            .unwrap_or(ORDER.len())
+    };
+    let mut names: Vec<&str> = current
+        .keys()
+        .chain(received.keys())
+        .map(ShortString::as_str)
+        .collect();
+    names.sort_by_key(rank);
+    for name in names {
+        if !name.starts_with("x-") && !named.contains(&name) {
             continue;
         }
-        let (new, old) = (received.get(name.as_str()), current.get(name.as_str()));
+        let (new, old) = (received.get(name), current.get(name));
         // a queue without a type is classic
         let is_default = |value: Option<&AMQPValue>| {
             value.is_none_or(|value| text(value).as_deref() == Some("classic"))
         };
         let same = match (new, old) {
             (Some(new), Some(old)) => alike(new, old),
-            _ => name.as_str() == "x-queue-type" && is_default(new) && is_default(old),
+            _ => name == "x-queue-type" && is_default(new) && is_default(old),
         };
         if !same {
             return Err(Objection::precondition(format_args!(
@@ -75,7 +95,7 @@ fn difference(received: Option<&AMQPValue>, current: Option<&AMQPValue>) -> Stri
         ),
     };
     match (received, current) {
-        (Some(received), Some(current)) if kind_name(received) == kind_name(current) => format!(
+        (Some(received), Some(current)) => format!(
             "received '{}' but current is '{}'",
             shown(received),
             shown(current)

@@ -212,7 +212,7 @@ async fn close_ok(input: &mut Input, frame_max: usize) {
                     return;
                 }
             }
-            FrameKind::Bad(_) => return drain(input).await,
+            FrameKind::Bad(_) | FrameKind::BadMethod(..) => return drain(input).await,
             _ => {}
         }
     }

@@ -51,7 +51,7 @@ impl Body {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Properties {
     pub(crate) headers: RawTable,
-    pub(crate) persistent: bool,
+    pub(crate) delivery_mode: Option<u8>,
     pub(crate) priority: Option<u8>,
     pub(crate) reply_to: Option<String>,
     pub(crate) expiration: Option<String>,
@@ -88,7 +88,7 @@ impl Content {
             let text = || Some(String::from_utf8_lossy(&bytes[1..]).into_owned());
             match bit {
                 HEADERS => read.headers = RawTable::new(bytes[4..].to_vec()),
-                DELIVERY_MODE => read.persistent = bytes == [2],
+                DELIVERY_MODE => read.delivery_mode = Some(bytes[0]),
                 PRIORITY => read.priority = Some(bytes[0]),
                 REPLY_TO => read.reply_to = text(),
                 EXPIRATION => read.expiration = text(),
@@ -217,10 +217,10 @@ mod tests {
         assert_eq!(read.headers, headers);
         assert_eq!(read.reply_to.as_deref(), Some("r"));
         assert_eq!(read.expiration.as_deref(), Some("60"));
-        assert!(read.persistent);
+        assert_eq!(read.delivery_mode, Some(2));
         let plain = changed.without_expiration().read().expect("properties");
         assert_eq!(plain.expiration, None);
-        assert!(plain.persistent);
+        assert_eq!(plain.delivery_mode, Some(2));
         drop((content, changed));
         assert_eq!(meter.bytes(), 0);
     }

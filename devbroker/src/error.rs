@@ -18,8 +18,11 @@ impl Objection {
     fn new(code: u16, name: &str, text: impl fmt::Display, ends_connection: bool) -> Self {
         let mut text = format!("{name} - {text}");
         // it has to fit into a short string
-        while text.len() > 255 {
-            text.pop();
+        if text.len() > 255 {
+            while text.len() > 252 {
+                text.pop();
+            }
+            text.push_str("...");
         }
         Self {
             code,

@@ -46,6 +46,8 @@ pub(crate) enum FrameKind {
     Heartbeat,
     /// What is wrong with it.
     Bad(Objection),
+    /// What is wrong with a method, and which one it is, by class and method.
+    BadMethod(Objection, u16, u16),
 }
 
 /// Reads the next frame. `limit` is the largest, in bytes.
@@ -70,26 +72,68 @@ pub(crate) async fn read(input: &mut (impl AsyncRead + Unpin), limit: usize) -> 
     input.read_exact(&mut payload).await?;
     if let Some(end) = payload.pop().filter(|end| *end != END) {
         let text = format!("{{invalid_frame_end_marker,{end}}}");
-        return bad(format!("type {}, all octets = <<>>: {text}", start[0]));
+        let octets = octets(&payload);
+        return bad(format!("type {}, all octets = {octets}: {text}", start[0]));
     }
     let kind = match start[0] {
-        METHOD if is_too_deep(&payload) => bad_method("tables are nested too deep"),
+        METHOD if is_too_deep(&payload) => bad_method(&payload, "tables are nested too deep"),
+        // amq-protocol passes over this field
+        METHOD if prefetch_size(&payload) != 0 => {
+            let text = format!("prefetch_size!=0 ({})", prefetch_size(&payload));
+            FrameKind::BadMethod(Objection::not_implemented(text), 60, 10)
+        }
         METHOD => match parse_class(&*payload) {
             Ok(([], method)) => FrameKind::Method(Box::new(method)),
-            _ => bad_method("cannot decode a method"),
+            _ => {
+                let arguments = octets(payload.get(4..).unwrap_or_default());
+                bad_method(&payload, &format!("cannot decode {arguments}"))
+            }
         },
         HEADER => header(&payload),
         BODY => FrameKind::Body(payload),
-        HEARTBEAT => FrameKind::Heartbeat,
+        HEARTBEAT if channel == 0 => FrameKind::Heartbeat,
+        HEARTBEAT => FrameKind::Bad(Objection::unexpected_frame(format_args!(
+            "type {HEARTBEAT}, all octets = {}",
+            octets(&payload)
+        ))),
         other => FrameKind::Bad(Objection::frame(format_args!(
-            "type {other}, all octets = <<>>: unknown_frame"
+            "type {other}, all octets = {}: unknown_frame",
+            octets(&payload)
         ))),
     };
     Ok(Frame { channel, kind })
 }
 
-fn bad_method(text: &str) -> FrameKind {
-    FrameKind::Bad(Objection::frame(text))
+fn bad_method(payload: &[u8], text: &str) -> FrameKind {
+    let number = |at: usize| match payload.get(at..at + 2) {
+        Some(bytes) => u16::from_be_bytes([bytes[0], bytes[1]]),
+        None => 0,
+    };
+    FrameKind::BadMethod(Objection::frame(text), number(0), number(2))
+}
+
+/// The limit in bytes of a `basic.qos`; 0 for everything else.
+fn prefetch_size(payload: &[u8]) -> u32 {
+    match payload {
+        [0, 60, 0, 10, size @ ..] => size
+            .first_chunk()
+            .map_or(0, |size| u32::from_be_bytes(*size)),
+        _ => 0,
+    }
+}
+
+/// Bytes as RabbitMQ shows them; of many, the first, for a text about them has at most 255 bytes.
+fn octets(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(255)];
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    if shown.is_empty() {
+        "<<>>".to_owned()
+    } else if shown.iter().all(is_plain) {
+        format!("<<{:?}>>", String::from_utf8_lossy(shown))
+    } else {
+        let numbers: Vec<_> = shown.iter().map(u8::to_string).collect();
+        format!("<<{}>>", numbers.join(","))
+    }
 }
 
 fn header(payload: &[u8]) -> FrameKind {

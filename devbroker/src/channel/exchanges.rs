@@ -35,10 +35,14 @@ impl Vhost {
     fn create_exchange(&mut self, key: ChannelKey, declare: &exchange::Declare) -> Outcome<()> {
         let name = declare.exchange.as_str();
         let Some(kind) = Kind::of(declare.kind.as_str()) else {
-            return Err(Objection::command_invalid(format_args!(
-                "invalid exchange type '{}'",
-                declare.kind
-            )));
+            let kind = declare.kind.as_str();
+            let what = if kind.is_empty() {
+                "invalid"
+            } else {
+                "unknown"
+            };
+            let text = format!("{what} exchange type '{kind}'");
+            return Err(Objection::command_invalid(text));
         };
         check_not_default(name)?;
         self.check_exchange(key, Right::Configure, name)?;

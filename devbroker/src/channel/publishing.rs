@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, basic};
+use amq_protocol::types::AMQPValue;
 
 use super::ChannelKey;
 use crate::access::Right;
+use crate::arguments::kind_name;
 use crate::content::{Content, Properties};
 use crate::dead::{Letter, Reason, carbon_copies};
 use crate::error::{Objection, Outcome};
@@ -59,6 +61,7 @@ impl Vhost {
         };
         self.check_user(key, &properties)?;
         let ttl = expiration(&properties)?;
+        check_content(&properties)?;
         let content = self.direct_reply_to(key, content, &properties)?;
         let number = self.channel_mut(key)?.published.as_mut().map(|number| {
             *number += 1;
@@ -246,6 +249,28 @@ impl Vhost {
             self.touch(letter.from);
         }
     }
+}
+
+/// Objects to what no queue could take.
+fn check_content(properties: &Properties) -> Outcome<()> {
+    let invalid = |why: String| Objection::precondition(format_args!("invalid message: {why}"));
+    if let Some(mode) = properties
+        .delivery_mode
+        .filter(|mode| !matches!(mode, 1 | 2))
+    {
+        return Err(invalid(format!("{{delivery_mode_unknown,{mode}}}")));
+    }
+    for name in ["CC", "BCC"] {
+        match properties.headers.get(name) {
+            None | Some(AMQPValue::FieldArray(_)) => {}
+            Some(other) => {
+                let kind = kind_name(&other);
+                let why = format!("{{unacceptable_type_in_header,\"{name}\",{kind}}}");
+                return Err(invalid(why));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The time to live that a message brings.

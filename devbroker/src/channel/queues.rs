@@ -4,6 +4,7 @@ use amq_protocol::protocol::{AMQPClass, queue};
 
 use super::ChannelKey;
 use super::names::{check_not_reserved, made_up};
+use super::publishing::REPLY_TO;
 use crate::access::Right;
 use crate::arguments::{same_arguments, same_property};
 use crate::error::{Objection, Outcome};
@@ -40,7 +41,7 @@ impl Vhost {
     }
 
     fn find_queue(&self, key: ChannelKey, name: &str) -> Outcome<(String, usize, usize)> {
-        if self.replies.contains_key(name) {
+        if name == REPLY_TO || self.replies.contains_key(name) {
             return Ok((name.to_owned(), 0, 1));
         }
         let id = self.usable_queue(name, key.connection)?;
@@ -94,6 +95,12 @@ impl Vhost {
     fn read_settings(&self, name: &str, declare: &queue::Declare) -> Outcome<Settings> {
         let thing = self.queue_called(name);
         let settings = Settings::read(&declare.arguments, &thing)?;
+        if declare.queue.as_str().is_empty() && settings.kind != Kind::Classic {
+            return Err(Objection::precondition(format_args!(
+                "Cannot declare a server-named queue for type rabbit_{}_queue",
+                settings.kind.name()
+            )));
+        }
         check_properties(settings.kind, declare, &thing)?;
         Ok(settings)
     }

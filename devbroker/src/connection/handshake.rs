@@ -47,15 +47,16 @@ const CAPABILITIES: [&str; 9] = [
 pub(super) enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// With the method that it is about, by class and method.
     #[error("{}", .0.text)]
-    Objection(Objection),
+    Objection(Objection, u16, u16),
     #[error("it does not speak AMQP 0-9-1")]
     Protocol,
 }
 
 impl From<Objection> for Failure {
     fn from(objection: Objection) -> Self {
-        Self::Objection(objection)
+        Self::Objection(objection, 0, 0)
     }
 }
 
@@ -141,17 +142,31 @@ impl Opening {
     ) -> Result<(Arc<Client>, Agreed), Failure> {
         self.log_in(broker, introduction).await?;
         let agreed = self.tune(broker).await?;
-        let connection::AMQPMethod::Open(open) = self.receive().await? else {
-            return Err(unexpected("connection.open").into());
+        let open = match self.receive().await? {
+            connection::AMQPMethod::Open(open) => open,
+            connection::AMQPMethod::Close(close) => {
+                let text = "unexpected method in connection state opening";
+                let (class, method) = (close.get_amqp_class_id(), close.get_amqp_method_id());
+                return Err(Failure::Objection(
+                    Objection::channel_error(text),
+                    class,
+                    method,
+                ));
+            }
+            _ => return Err(unexpected("connection.open").into()),
         };
+        let (class, method) = (open.get_amqp_class_id(), open.get_amqp_method_id());
+        let refused =
+            |text: String| Failure::Objection(Objection::not_allowed(text), class, method);
         let vhost = open.virtual_host.as_str();
         let Some(host) = broker.host(vhost) else {
-            return Err(Objection::not_allowed(format_args!("vhost {vhost} not found")).into());
+            return Err(refused(format!("vhost {vhost} not found")));
         };
         let user = &introduction.user;
         if !host.look(|vhost| vhost.access.admits(user)) {
-            let text = format!("access to vhost '{vhost}' refused for user '{user}'");
-            return Err(Objection::not_allowed(text).into());
+            return Err(refused(format!(
+                "access to vhost '{vhost}' refused for user '{user}'"
+            )));
         }
         self.send(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
             .await?;
@@ -235,7 +250,9 @@ impl Opening {
                     AMQPClass::Connection(method) => return Ok(method),
                     _ => return Err(unexpected("a method of the handshake").into()),
                 },
-                FrameKind::Bad(objection) => return Err(objection.into()),
+                FrameKind::Bad(objection) | FrameKind::BadMethod(objection, ..) => {
+                    return Err(objection.into());
+                }
                 _ => return Err(unexpected("a method of the handshake").into()),
             }
         }
@@ -247,12 +264,12 @@ impl Opening {
         failure: &Failure,
         introduction: &Introduction,
     ) -> Result<(), Failure> {
-        let Failure::Objection(objection) = failure else {
+        let Failure::Objection(objection, class, method) = failure else {
             return Ok(());
         };
         if introduction.hears_refusal {
             let mut bytes = Vec::new();
-            let close = Out::Method(0, close(objection, 0, 0));
+            let close = Out::Method(0, close(objection, *class, *method));
             close.write(&mut bytes, FRAME_MIN as usize);
             self.output.write_all(&bytes).await?;
             close_ok(&mut self.input, frame::LARGEST_HANDSHAKE).await;

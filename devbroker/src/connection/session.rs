@@ -125,6 +125,9 @@ impl Session {
         match kind {
             FrameKind::Heartbeat => return Ok(Next::Frame),
             FrameKind::Bad(objection) => return Err((objection, 0, 0)),
+            FrameKind::BadMethod(objection, class, method) => {
+                return Err((objection, class, method));
+            }
             FrameKind::Method(method) if channel == 0 => return self.of_connection(*method),
             _ if channel == 0 => {
                 let text = "a content belongs to a channel, not to channel 0";

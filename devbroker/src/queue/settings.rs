@@ -75,7 +75,10 @@ impl Settings {
                 "x-message-ttl" => settings.message_ttl = Some(reader.time(name, value, 0)?),
                 "x-expires" => settings.expires = Some(reader.time(name, value, 1)?),
                 "x-dead-letter-exchange" => dlx = Some(reader.name(name, value)?),
-                "x-dead-letter-routing-key" => key = Some(reader.name(name, value)?),
+                "x-dead-letter-routing-key" => {
+                    reader.text(name, value)?;
+                    key = Some(reader.name(name, value)?);
+                }
                 "x-max-length" => settings.max_length = Some(number()?),
                 "x-max-length-bytes" => settings.max_bytes = Some(number()?),
                 "x-overflow" => settings.overflow = reader.overflow(name, value, kind)?,
@@ -273,7 +276,7 @@ impl Reader<'_> {
     /// A number and a unit: `7D`, `12h`.
     fn age(&self, name: &str, value: &AMQPValue) -> Outcome<Duration> {
         let age = self.text(name, value)?;
-        age_of(&age).ok_or_else(|| self.invalid(name, "{error,invalid_max_age}"))
+        age_of(&age).ok_or_else(|| self.invalid(name, "invalid_max_age"))
     }
 }
 

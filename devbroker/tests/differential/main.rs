@@ -17,6 +17,8 @@ mod known;
 #[path = "../../../tests/support/management.rs"]
 mod management;
 mod method;
+#[path = "../../../tests/support/place.rs"]
+mod place;
 mod recorded;
 mod run;
 mod scenarios;

@@ -4,7 +4,8 @@ use coney_devbroker::{DevBroker, Permissions};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use crate::management::{self, Management};
+use crate::management::Management;
+use crate::place::place;
 
 /// One of the two brokers.
 pub enum Target {
@@ -26,7 +27,7 @@ impl Target {
     /// Host and port.
     pub fn authority(&self) -> String {
         match self {
-            Self::RabbitMq(_) => management::authority(),
+            Self::RabbitMq(_) => place().amqp.clone(),
             Self::Development(broker) => broker.address().to_string(),
         }
     }

@@ -260,7 +260,11 @@ impl Lane {
     /// Answers the callers whose time is up, and has the broker asked whether it still hears us.
     fn expire(&mut self) {
         let now = Instant::now();
-        if let Some(window) = self.window.as_ref().filter(|window| window.is_mute(QUIET, now)) {
+        if let Some(window) = self
+            .window
+            .as_ref()
+            .filter(|window| window.is_mute(QUIET, now))
+        {
             window.link().pulse().used();
         }
         let mut expired = Vec::new();

@@ -152,9 +152,7 @@ async fn admit(State(broker): State<Arc<Broker>>, mut request: Request, next: Ne
     if !broker.knows(&user, &password) {
         return Refusal::Login("Login failed").into_response();
     }
-    let users = broker.snapshot().users;
-    let own = users.iter().find(|one| one.name == user);
-    if !own.is_some_and(|one| one.tags.iter().any(|tag| tag == "administrator")) {
+    if !broker.is_administrator(&user) {
         return Refusal::Login("Not management user").into_response();
     }
     request.extensions_mut().insert(Asking(user));

@@ -213,6 +213,14 @@ impl Broker {
         lock(&self.accounts).contains_key(name)
     }
 
+    /// Whether the user may use the management API.
+    #[cfg(feature = "management")]
+    pub(crate) fn is_administrator(&self, name: &str) -> bool {
+        let accounts = lock(&self.accounts);
+        let mut tags = accounts.get(name).into_iter().flat_map(|one| &one.tags);
+        tags.any(|tag| tag == ADMINISTRATOR)
+    }
+
     fn users(&self) -> Vec<UserView> {
         let accounts = lock(&self.accounts);
         let view = |(name, account): (&String, &Account)| UserView {

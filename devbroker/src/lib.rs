@@ -48,6 +48,9 @@ mod error;
 mod exchange;
 mod faults;
 mod frame;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod meter;
 mod outbox;
 mod queue;

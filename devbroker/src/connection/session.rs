@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
+use tokio::io::AsyncRead;
 use tokio::sync::watch;
 
 use super::{Agreed, Alive, End, Input};
@@ -73,7 +74,11 @@ impl Session {
     }
 
     /// Does what the client says until the connection ends.
-    pub(super) async fn run(&mut self, input: &mut Input, alive: &Alive) -> End {
+    pub(super) async fn run(
+        &mut self,
+        input: &mut Input<impl AsyncRead + Unpin>,
+        alive: &Alive,
+    ) -> End {
         loop {
             self.client.outbox.room().await;
             if std::mem::take(&mut self.published) {

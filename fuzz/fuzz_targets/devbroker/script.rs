@@ -38,7 +38,7 @@ impl Settings {
     pub(crate) fn read(input: &[u8]) -> (Self, Parts<'_>) {
         let mut parts = Parts::new(input);
         let settings = Self {
-            memory_limit: parts.one_of(&[1 << 30, 20_000, 1000, 0]),
+            memory_limit: parts.one_of(&[1 << 30, 20_000, 1000]),
             frame_max: parts.one_of(&[131_072, 4096, 10_000]),
         };
         (settings, parts)

@@ -1,8 +1,8 @@
 //! Publications, whole and damaged, cut into frames in any way.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame};
-use amq_protocol::protocol::basic::{self, AMQPProperties};
 use amq_protocol::protocol::AMQPClass;
+use amq_protocol::protocol::basic::{self, AMQPProperties};
 
 use crate::names;
 use crate::parts::Parts;
@@ -88,7 +88,9 @@ fn damaged_header(parts: &mut Parts<'_>, to: &mut Vec<u8>, channel: u16, size: u
 
 fn frame(frame: &AMQPFrame) -> Vec<u8> {
     let context = WriteContext::from(Vec::new());
-    gen_frame(frame)(context).expect("memory can be written").write
+    gen_frame(frame)(context)
+        .expect("memory can be written")
+        .write
 }
 
 /// Appends a frame of any kind.

@@ -58,7 +58,10 @@ impl Peer {
     pub(crate) fn open(broker: &PipeBroker, name: &str, wishes: Wishes) -> Self {
         let mut peer = Self::silent(broker, name, wishes.frame_max);
         peer.pending.extend(b"AMQP\0\0\x09\x01");
-        peer.say(0, start_ok("PLAIN", b"\0guest\0guest", name, wishes.capable));
+        peer.say(
+            0,
+            start_ok("PLAIN", b"\0guest\0guest", name, wishes.capable),
+        );
         peer.say(0, tune_ok(2047, wishes.frame_max, wishes.heartbeat));
         peer.say(0, open("/"));
         peer.say(1, open_channel());
@@ -117,7 +120,9 @@ impl Peer {
                     .take(bytes, |channel, method| heard.push((channel, method)));
                 for (channel, method) in heard {
                     self.answer(channel, &method);
-                    self.heard.iter_mut().for_each(|all| all.push(method.clone()));
+                    self.heard
+                        .iter_mut()
+                        .for_each(|all| all.push(method.clone()));
                 }
                 true
             }
@@ -147,10 +152,7 @@ pub(crate) async fn settle<'a>(peers: impl IntoIterator<Item = &'a mut Peer>) {
 }
 
 /// The same, and then for some time in which things may happen by themselves.
-pub(crate) async fn settle_for<'a>(
-    peers: impl IntoIterator<Item = &'a mut Peer>,
-    time: Duration,
-) {
+pub(crate) async fn settle_for<'a>(peers: impl IntoIterator<Item = &'a mut Peer>, time: Duration) {
     let mut peers: Vec<_> = peers.into_iter().collect();
     let going_on = poll_fn(|context| {
         for peer in &mut peers {
@@ -161,12 +163,7 @@ pub(crate) async fn settle_for<'a>(
     let _passed = timeout(time, going_on).await.is_err();
 }
 
-pub(crate) fn start_ok(
-    mechanism: &str,
-    response: &[u8],
-    name: &str,
-    capable: bool,
-) -> AMQPClass {
+pub(crate) fn start_ok(mechanism: &str, response: &[u8], name: &str, capable: bool) -> AMQPClass {
     let mut capabilities = FieldTable::default();
     for capability in [
         "authentication_failure_close",

@@ -161,7 +161,8 @@ impl<'a> Script<'a> {
     fn connect(&mut self) {
         let wishes = Wishes {
             frame_max: self.parts.one_of(&[4096, self.settings.frame_max]),
-            heartbeat: self.parts.one_of(&[60, 1, 0]),
+            // without heartbeats nobody would notice that a blocked publisher is gone, on RabbitMQ either
+            heartbeat: self.parts.one_of(&[60, 1, 2]),
             capable: !self.parts.flag(),
         };
         let client = Peer::open(self.broker, NAMES[self.who], wishes);
@@ -196,7 +197,10 @@ impl<'a> Script<'a> {
 }
 
 /// Opens a connection by hand.
-pub(crate) fn handshake(letter: u8, parts: &mut Parts<'_>) -> Option<amq_protocol::protocol::AMQPClass> {
+pub(crate) fn handshake(
+    letter: u8,
+    parts: &mut Parts<'_>,
+) -> Option<amq_protocol::protocol::AMQPClass> {
     Some(match letter {
         b'i' => {
             let mechanism = parts.one_of(&["PLAIN", "AMQPLAIN", "EXTERNAL"]);

@@ -58,7 +58,10 @@ impl Watch {
             let channel = u16::from_be_bytes([frame[1], frame[2]]);
             let payload = &frame[7..frame.len() - 1];
             assert_eq!(frame.last(), Some(&END));
-            assert!(frame[0] == HEADER || frame.len() <= self.frame_max, "too large");
+            assert!(
+                frame[0] == HEADER || frame.len() <= self.frame_max,
+                "too large"
+            );
             if let Some(method) = self.frame(frame[0], channel, payload) {
                 heard(channel, method);
             }

@@ -31,7 +31,9 @@ impl Witness {
             exclusive: true,
             ..queue::Declare::default()
         };
-        witness.0.say(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+        witness
+            .0
+            .say(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
         settle([&mut witness.0]).await;
         witness.heard(is_declared);
         witness
@@ -44,7 +46,8 @@ impl Witness {
             passive: true,
             ..queue::Declare::default()
         };
-        self.0.say(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+        self.0
+            .say(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
         settle([&mut self.0]).await;
         self.heard(is_declared);
     }
@@ -53,11 +56,20 @@ impl Witness {
     pub(crate) async fn finds_nothing_left(&mut self, broker: &PipeBroker) {
         settle_for([&mut self.0], NOTICED).await;
         let left = broker.snapshot();
-        assert_eq!(left.connections.len(), 1, "connections: {:?}", left.connections);
+        assert_eq!(
+            left.connections.len(),
+            1,
+            "connections: {:?}",
+            left.connections
+        );
         for queue in &left.vhosts[0].queues {
             assert!(queue.consumers.is_empty(), "consumers: {queue:?}");
             assert_eq!(queue.unacked, 0, "nobody has these: {queue:?}");
-            assert_eq!(queue.exclusive, queue.name == OWN, "its owner is gone: {queue:?}");
+            assert_eq!(
+                queue.exclusive,
+                queue.name == OWN,
+                "its owner is gone: {queue:?}"
+            );
             if queue.name != OWN {
                 self.delete(&queue.name).await;
             }
@@ -73,7 +85,8 @@ impl Witness {
             queue: queue.into(),
             ..queue::Delete::default()
         };
-        self.0.say(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
+        self.0
+            .say(1, AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
         settle([&mut self.0]).await;
         self.heard(|method| matches!(method, AMQPClass::Queue(queue::AMQPMethod::DeleteOk(_))));
     }
@@ -92,7 +105,8 @@ impl Witness {
             queue: OWN.into(),
             no_ack: true,
         };
-        self.0.say(1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
+        self.0
+            .say(1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
         self.0.frame(&AMQPFrame::Header(1, header));
         self.0.frame(&AMQPFrame::Body(1, vec![b'w']));
         self.0.say(1, AMQPClass::Basic(basic::AMQPMethod::Get(get)));

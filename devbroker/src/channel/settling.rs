@@ -25,18 +25,17 @@ impl Vhost {
         multiple: bool,
         requeue: bool,
     ) -> Outcome<()> {
-        for unacked in self.take_unacked(key, tag, multiple)? {
+        let taken = self.take_unacked(key, tag, multiple)?;
+        let mut of_stream = None;
+        for unacked in taken {
             let Some(queue) = self.queues.get_mut(&unacked.queue) else {
                 self.make_room(key, &unacked);
                 continue;
             };
             if queue.log.is_some() {
-                return Err(Objection::not_implemented(format_args!(
-                    "basic.nack and basic.reject not supported by stream queues {}",
-                    self.queue_called(&self.queues[&unacked.queue].name)
-                )));
-            }
-            if requeue {
+                // what was taken beside it still has to be settled
+                of_stream = Some(queue.name.clone());
+            } else if requeue {
                 self.take_back(&unacked, Return::Requeued);
             } else if let Some(message) = queue.unacked.remove(&unacked.at) {
                 let reason = Reason::Rejected;
@@ -44,7 +43,13 @@ impl Vhost {
             }
             self.make_room(key, &unacked);
         }
-        Ok(())
+        match of_stream {
+            None => Ok(()),
+            Some(name) => Err(Objection::not_implemented(format_args!(
+                "basic.nack and basic.reject not supported by stream queues {}",
+                self.queue_called(&name)
+            ))),
+        }
     }
 
     pub(super) fn recover(&mut self, key: ChannelKey, requeue: bool) -> Outcome<()> {

@@ -3,6 +3,7 @@
 mod bounds;
 mod client;
 mod faults;
+mod hostile;
 mod life;
 mod queues;
 mod time;

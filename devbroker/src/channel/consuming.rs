@@ -190,6 +190,8 @@ impl Vhost {
         let mut given_up = Vec::new();
         queue.expire(now, &mut given_up);
         let fetched = queue.pop();
+        // the next may be late, too: it is not counted
+        queue.expire(now, &mut given_up);
         self.give_up(id, given_up);
         self.touch(id);
         let Some((at, message)) = fetched else {

@@ -120,7 +120,7 @@ impl Channel {
             };
             self.unacked.insert(self.last_tag, unacked);
         }
-        self.send(&consumer.tag, redelivered, content);
+        self.send(&consumer.tag, self.last_tag, redelivered, content);
     }
 
     /// Delivers something a second time; acknowledging it does nothing.
@@ -132,22 +132,22 @@ impl Channel {
             consumer: None,
         };
         self.unacked.insert(self.last_tag, unacked);
-        self.send(tag, true, content);
+        self.send(tag, self.last_tag, true, content);
     }
 
-    /// Delivers a direct reply.
+    /// Delivers a direct reply, or drops it if the client does not read.
     pub(crate) fn deliver_reply(&mut self, tag: &Arc<str>, content: Arc<Content>) {
         if self.outbox.has_room() {
-            self.last_tag += 1;
-            self.send(tag, false, content);
+            // nobody settles it, so its tag is used again, as RabbitMQ does
+            self.send(tag, self.last_tag + 1, false, content);
         }
     }
 
-    fn send(&self, tag: &Arc<str>, redelivered: bool, content: Arc<Content>) {
+    fn send(&self, tag: &Arc<str>, delivery_tag: u64, redelivered: bool, content: Arc<Content>) {
         self.outbox.push(Out::Deliver(Delivery {
             channel: self.key.number,
             consumer_tag: tag.clone(),
-            delivery_tag: self.last_tag,
+            delivery_tag,
             redelivered,
             content,
         }));

@@ -1,9 +1,10 @@
 //! What clients should not do, and what must not come of it.
 
+use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
 use amq_protocol::protocol::{AMQPClass, basic, connection};
 use coney_devbroker::DevBroker;
 
-use crate::client::{Client, long, table};
+use crate::client::{Client, encode, long, table};
 
 #[tokio::test]
 async fn what_is_refused_together_with_messages_of_a_stream_goes_back_to_its_queue() {
@@ -37,4 +38,63 @@ async fn what_is_refused_together_with_messages_of_a_stream_goes_back_to_its_que
     );
     let mut other = Client::new(&broker).await;
     assert_eq!(other.get("q").await.unwrap().body, b"in the queue");
+}
+
+/// Begins a message of 1 MB on a channel and sends 100 kB of it.
+async fn begin(client: &mut Client, channel: u16) {
+    let publish = basic::Publish {
+        routing_key: "q".into(),
+        ..basic::Publish::default()
+    };
+    let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
+    let header = AMQPContentHeader {
+        class_id: 60,
+        body_size: 1_000_000,
+        properties: basic::AMQPProperties::default(),
+    };
+    for frame in [
+        AMQPFrame::Method(channel, publish),
+        AMQPFrame::Header(channel, header),
+        AMQPFrame::Body(channel, vec![0; 100_000]),
+    ] {
+        client.write(&encode(&frame)).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_never_finished_take_no_memory_without_end() {
+    let broker = DevBroker::builder()
+        .memory_limit(150_000)
+        .start()
+        .await
+        .unwrap();
+    let mut client = Client::new(&broker).await;
+    for channel in 2..10 {
+        client.open(channel).await;
+    }
+    for channel in 1..10 {
+        begin(&mut client, channel).await;
+    }
+    let blocked = client.method().await;
+    assert!(matches!(
+        blocked,
+        AMQPClass::Connection(connection::AMQPMethod::Blocked(_))
+    ));
+    assert_eq!(broker.snapshot().memory, 200_000);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_memory_limit_is_finished() {
+    let broker = DevBroker::builder()
+        .memory_limit(150_000)
+        .start()
+        .await
+        .unwrap();
+    let mut client = Client::new(&broker).await;
+    client.declare("q", &[]).await;
+    client.publish("q", &[0; 500_000]).await;
+    broker
+        .until(|snapshot| (snapshot.queue("/", "q")?.ready == 1).then_some(()))
+        .await;
 }

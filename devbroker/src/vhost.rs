@@ -282,6 +282,7 @@ impl Vhost {
         let Some(channel) = self.channels.remove(&key) else {
             return;
         };
+        self.confirms.forget(key);
         if let Some(reply) = &channel.reply_to {
             self.replies.remove(&reply.name);
         }

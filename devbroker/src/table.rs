@@ -23,6 +23,13 @@ impl RawTable {
         &self.0
     }
 
+    /// Whether all of it can be read, by clients too.
+    pub(crate) fn is_whole(&self) -> bool {
+        let read = |(name, value): Entry<'_>| depth(value).map(|_| 1 + name.len() + value.len());
+        let lengths = self.entries().map(read).sum::<Option<usize>>();
+        lengths == Some(self.0.len())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

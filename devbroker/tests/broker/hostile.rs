@@ -98,3 +98,27 @@ async fn a_message_larger_than_the_memory_limit_is_finished() {
         .until(|snapshot| (snapshot.queue("/", "q")?.ready == 1).then_some(()))
         .await;
 }
+
+#[tokio::test]
+async fn headers_that_nobody_can_read_reach_nobody() {
+    let broker = DevBroker::start().await.unwrap();
+    let mut client = Client::new(&broker).await;
+    let mut other = Client::new(&broker).await;
+    other.declare("q", &[]).await;
+    let publish = basic::Publish {
+        routing_key: "q".into(),
+        ..basic::Publish::default()
+    };
+    client.basic(basic::AMQPMethod::Publish(publish)).await;
+    // no body; flags that tell of headers; a header `a` of a type that there is not
+    let payload = b"\0\x3c\0\0\0\0\0\0\0\0\0\0\x20\0\0\0\0\x03\x01a?";
+    let mut frame = vec![2, 0, 1, 0, 0, 0, payload.len() as u8];
+    frame.extend(payload);
+    frame.push(0xCE);
+    client.write(&frame).await;
+    let close = client.method().await;
+    assert!(
+        matches!(&close, AMQPClass::Connection(connection::AMQPMethod::Close(close)) if close.reply_code == 502)
+    );
+    assert!(other.get("q").await.is_none());
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use amq_protocol::protocol::basic::parse_properties;
 use amq_protocol::protocol::{AMQPClass, basic, channel, parse_class};
 
 /// What is said to a client of another protocol.
@@ -81,6 +82,7 @@ impl Watch {
             (HEADER, Some((of, None))) if of == channel => {
                 assert_eq!(payload[..4], [0, 60, 0, 0]);
                 let size = payload[4..12].try_into().expect("eight bytes");
+                check_properties(&payload[12..]);
                 self.begin(channel, u64::from_be_bytes(size));
             }
             (BODY, Some((of, Some(left)))) if of == channel => {
@@ -125,6 +127,13 @@ impl Watch {
         assert!(tag > *last, "publication {tag} is answered after {last}");
         *last = tag;
     }
+}
+
+/// Properties can be read; names that are no UTF-8 pass through here as through RabbitMQ.
+fn check_properties(properties: &[u8]) {
+    let read = parse_properties(properties);
+    let is_read = read.as_ref().is_ok_and(|(rest, _)| rest.is_empty());
+    assert!(is_read || !properties[2..].is_ascii(), "{read:?}");
 }
 
 /// The first frame, and what follows it.

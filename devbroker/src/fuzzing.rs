@@ -58,6 +58,13 @@ impl PipeBroker {
         self.broker.snapshot()
     }
 
+    /// Panics if what it knows contradicts itself, or if something waits that need not.
+    pub fn check(&self) {
+        if let Some(host) = self.broker.host("/") {
+            host.look(crate::vhost::Vhost::check_sound);
+        }
+    }
+
     /// Stops it: closes its connections and waits until all its tasks have ended.
     pub async fn stop(self) {
         self.broker.stop.cancel();

@@ -316,6 +316,13 @@ impl Queue {
         None
     }
 
+    /// Panics if bytes were counted wrongly.
+    #[cfg(feature = "__fuzzing")]
+    pub(crate) fn check_bytes(&self) {
+        let bytes: usize = self.ready.values().map(|one| one.content.size()).sum();
+        assert_eq!(self.ready_bytes, bytes, "of queue {}", self.name);
+    }
+
     /// Empties the queue of ready messages; how many there were.
     pub(crate) fn purge(&mut self) -> usize {
         self.ready_bytes = 0;

@@ -1,6 +1,8 @@
 //! Exchanges, queues and channels of a virtual host: plain data behind one lock, with no I/O and no await.
 
 mod agenda;
+#[cfg(feature = "__fuzzing")]
+mod check;
 mod deliver;
 mod host;
 

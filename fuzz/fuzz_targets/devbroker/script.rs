@@ -135,6 +135,7 @@ impl<'a> Script<'a> {
     /// Waits until all that was said is done.
     async fn rest(&mut self) {
         settle(self.clients.iter_mut().flatten()).await;
+        self.broker.check();
     }
 
     /// Who speaks; it connects if it is not there.

@@ -55,6 +55,7 @@ impl Witness {
     /// With the other clients gone and their queues deleted there is nothing left.
     pub(crate) async fn finds_nothing_left(&mut self, broker: &PipeBroker) {
         settle_for([&mut self.0], NOTICED).await;
+        broker.check();
         let left = broker.snapshot();
         assert_eq!(
             left.connections.len(),

@@ -6,13 +6,12 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, connection};
-use tokio::io::{AsyncReadExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::Objection;
 use crate::frame::{self, FrameKind};
@@ -32,7 +31,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The same when the broker stops.
 const STOPPING: Duration = Duration::from_millis(500);
 
-type Input = BufReader<OwnedReadHalf>;
+type Input<R> = BufReader<R>;
 
 /// What two sides agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -95,12 +94,26 @@ enum End {
     Forced(String),
 }
 
-/// Serves one client.
-pub(crate) async fn serve(broker: Arc<Broker>, stream: TcpStream) {
+/// Serves one client over a socket.
+pub(crate) async fn serve_socket(broker: Arc<Broker>, stream: TcpStream) {
     // small frames must not wait for each other; a socket that cannot do it is slow but right
     let _slow = stream.set_nodelay(true);
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+        tracing::debug!("a client was gone before it connected");
+        return;
+    };
+    let (input, output) = stream.into_split();
+    serve(broker, format!("{peer} -> {local}"), input, output).await;
+}
+
+/// Serves one client, whatever its bytes travel over.
+pub(crate) async fn serve<R, W>(broker: Arc<Broker>, name: String, input: R, output: W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let stop = broker.stop.clone();
-    let opening = timeout(HANDSHAKE, handshake::open(&broker, stream));
+    let opening = timeout(HANDSHAKE, handshake::open(&broker, name, input, output));
     let opened = tokio::select! {
         opened = opening => opened,
         () = stop.cancelled() => return,
@@ -114,9 +127,9 @@ pub(crate) async fn serve(broker: Arc<Broker>, stream: TcpStream) {
 
 /// A connection that is open.
 #[derive(Debug)]
-struct Opened {
-    input: Input,
-    writer: Writer,
+struct Opened<R, W> {
+    input: Input<R>,
+    writer: Writer<W>,
     client: Arc<Client>,
     agreed: Agreed,
 }
@@ -135,7 +148,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-impl Opened {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Opened<R, W> {
     async fn serve(mut self, broker: &Broker) {
         let client = self.client.clone();
         broker.enter(client.clone());
@@ -203,7 +216,7 @@ fn close(objection: &Objection, class_id: u16, method_id: u16) -> AMQPClass {
 }
 
 /// Reads until the client answers `connection.close` or goes.
-async fn close_ok(input: &mut Input, frame_max: usize) {
+async fn close_ok(input: &mut Input<impl AsyncRead + Unpin>, frame_max: usize) {
     use connection::AMQPMethod::{Close, CloseOk};
     while let Ok(frame) = frame::read(input, frame_max).await {
         match frame.kind {
@@ -219,7 +232,7 @@ async fn close_ok(input: &mut Input, frame_max: usize) {
 }
 
 /// Reads until the client goes, whatever it sends: it may be in the middle of a frame.
-async fn drain(input: &mut Input) {
+async fn drain(input: &mut Input<impl AsyncRead + Unpin>) {
     let mut buffer = [0; 4096];
     while input.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }

@@ -215,6 +215,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cycle_ends_also_with_keys_that_look_like_nested_tables() {
+        let key = "A\0\0\x02\0".repeat(62) + &"x".repeat(600);
+        let mut copies = RawTable::default();
+        let all = FieldArray::from(vec![long(&key)]);
+        copies.set("CC", &AMQPValue::FieldArray(all));
+        let once = letter("a", Reason::Expired, fresh().with_headers(&copies));
+        assert!(once.is_cycle(&headers(&once.content(UNIX_EPOCH)), "a"));
+    }
+
+    #[test]
     fn a_cycle_without_a_reject_ends() {
         let now = UNIX_EPOCH;
         let once = letter("a", Reason::Expired, fresh()).content(now);

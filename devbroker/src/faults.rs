@@ -161,6 +161,15 @@ struct Confirm {
     accepted: bool,
 }
 
+impl ConfirmFaults {
+    /// Forgets what a channel that is closed still waits for: the next of its number has published nothing yet.
+    pub(crate) fn forget(&mut self, channel: ChannelKey) {
+        if let Some(held) = &mut self.held {
+            held.retain(|confirm| confirm.channel != channel);
+        }
+    }
+}
+
 impl Vhost {
     /// Whether a publication with confirms is refused on purpose.
     pub(crate) fn is_refused_on_purpose(&mut self) -> bool {

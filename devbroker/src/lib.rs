@@ -51,6 +51,9 @@ mod error;
 mod exchange;
 mod faults;
 mod frame;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "management")]
 mod management;
 mod meter;

@@ -90,7 +90,7 @@ pub(crate) struct Queue {
     pub(crate) unacked: BTreeMap<Position, Message>,
     /// Of the bodies of ready messages.
     ready_bytes: usize,
-    /// Messages that nobody wants yet and that may not be lost, and when to try again.
+    /// Messages that nobody wants yet and that may not be lost, and when to try again, in the order of that.
     pub(crate) held: Vec<(SystemTime, GivenUp)>,
     pub(crate) log: Option<Log>,
     last: u64,
@@ -267,7 +267,7 @@ impl Queue {
             Some(expires) if self.consumers.is_empty() => self.used.checked_add(expires),
             _ => None,
         };
-        let held = self.held.iter().map(|(again, _)| *again);
+        let held = self.held.first().map(|(again, _)| *again);
         self.next_expiry().into_iter().chain(idle).chain(held).min()
     }
 
@@ -286,11 +286,9 @@ impl Queue {
 
     /// What is to be tried again now.
     pub(crate) fn retry_held(&mut self, now: SystemTime, given_up: &mut Vec<GivenUp>) {
-        let (due, later) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition::<Vec<_>, _>(|(again, _)| *again <= now);
-        self.held = later;
-        given_up.extend(due.into_iter().map(|(_, message)| message));
+        let due = self.held.partition_point(|(again, _)| *again <= now);
+        let due = self.held.drain(..due);
+        given_up.extend(due.map(|(_, message)| message));
     }
 
     /// Takes a delivered message back to where it was.
@@ -316,6 +314,13 @@ impl Queue {
             _ => self.append(0, message),
         }
         None
+    }
+
+    /// Panics if bytes were counted wrongly.
+    #[cfg(feature = "__fuzzing")]
+    pub(crate) fn check_bytes(&self) {
+        let bytes: usize = self.ready.values().map(|one| one.content.size()).sum();
+        assert_eq!(self.ready_bytes, bytes, "of queue {}", self.name);
     }
 
     /// Empties the queue of ready messages; how many there were.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::{Duration, sleep};
 
+#[cfg(feature = "__fuzzing")]
+pub(crate) use broker::Limits;
 pub(crate) use broker::{Broker, Client};
 pub use builder::{Builder, StartError};
 
@@ -265,7 +267,7 @@ async fn accept(broker: Arc<Broker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, _)) => {
-                let serving = connection::serve(broker.clone(), stream);
+                let serving = connection::serve_socket(broker.clone(), stream);
                 broker.tasks.spawn(serving);
             }
             Err(error) => {

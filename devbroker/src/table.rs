@@ -23,6 +23,13 @@ impl RawTable {
         &self.0
     }
 
+    /// Whether all of it can be read, by clients too.
+    pub(crate) fn is_whole(&self) -> bool {
+        let read = |(name, value): Entry<'_>| depth(value).map(|_| 1 + name.len() + value.len());
+        let lengths = self.entries().map(read).sum::<Option<usize>>();
+        lengths == Some(self.0.len())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -42,7 +49,7 @@ impl RawTable {
     /// The value of this name.
     pub(crate) fn get(&self, name: &str) -> Option<AMQPValue> {
         let (_, value) = self.entries().find(|(key, _)| *key == name.as_bytes())?;
-        if is_too_deep(value) {
+        if depth(value)? > DEEPEST {
             return None;
         }
         match parse_value(value) {
@@ -76,9 +83,40 @@ impl RawTable {
 /// The deepest nesting of tables that is read, in levels: the reader of amq-protocol calls itself for each.
 const DEEPEST: usize = 64;
 
+/// How deep tables and arrays in a value are nested, in levels; `None` if it is not exactly one value.
+fn depth(value: &[u8]) -> Option<usize> {
+    // the ends of what is open, and whether names stand in it
+    let mut open: Vec<(usize, bool)> = Vec::new();
+    let (mut at, mut deepest) = (0, 0);
+    loop {
+        if let Some((_, true)) = open.last() {
+            at += 1 + usize::from(*value.get(at)?);
+        }
+        let rest = value.get(at..)?;
+        let end = at + 1 + value_length(rest)?;
+        let limit = open.last().map_or(value.len(), |(end, _)| *end);
+        if end > limit {
+            return None;
+        }
+        match rest[0] {
+            b'F' | b'A' => {
+                open.push((end, rest[0] == b'F'));
+                deepest = deepest.max(open.len());
+                at += 5;
+            }
+            _ => at = end,
+        }
+        while open.pop_if(|(end, _)| *end == at).is_some() {}
+        if open.is_empty() {
+            return (at == value.len()).then_some(deepest);
+        }
+    }
+}
+
 /// Whether tables or arrays in it may be nested too deep to be read.
 ///
-/// It sees a table wherever there could be one, so it counts some that are none, but never too few.
+/// It sees a table wherever there could be one, so it counts some that are none, but never too few: for methods, whose
+/// tables stand behind fields of any kind.
 pub(crate) fn is_too_deep(bytes: &[u8]) -> bool {
     let mut ends: Vec<usize> = Vec::new();
     for (at, kind) in bytes.iter().enumerate() {
@@ -171,6 +209,29 @@ mod tests {
         assert!(is_too_deep(&nested(70)));
         assert!(is_too_deep(&nested(10_000)));
         assert!(!is_too_deep("FAFA".repeat(1000).as_bytes()));
+    }
+
+    #[test]
+    fn texts_that_look_like_tables_are_texts() {
+        let text = "A\0\0\x02\0".repeat(100) + &"x".repeat(600);
+        let mut table = RawTable::default();
+        table.set("a", &AMQPValue::LongString(text.as_str().into()));
+        assert_eq!(table.get("a").as_ref().and_then(super::text), Some(text));
+    }
+
+    #[test]
+    fn the_depth_of_a_value_is_exact() {
+        assert_eq!(depth(b"V"), Some(0));
+        assert_eq!(depth(b"A\0\0\0\x0cA\0\0\0\x01VA\0\0\0\0"), None, "cut");
+        assert_eq!(depth(b"A\0\0\0\x0bA\0\0\0\x01VA\0\0\0\0"), Some(2));
+        assert_eq!(depth(b"F\0\0\0\x03\x01aV"), Some(1));
+        assert_eq!(
+            depth(b"F\0\0\0\x03\x01aI"),
+            None,
+            "an item longer than its table"
+        );
+        assert_eq!(depth(b"VV"), None);
+        assert_eq!(depth(b""), None);
     }
 
     #[test]

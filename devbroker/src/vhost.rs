@@ -1,6 +1,8 @@
 //! Exchanges, queues and channels of a virtual host: plain data behind one lock, with no I/O and no await.
 
 mod agenda;
+#[cfg(feature = "__fuzzing")]
+mod check;
 mod deliver;
 mod host;
 
@@ -266,21 +268,32 @@ impl Vhost {
 
     /// Removes all bindings to it, and auto-delete exchanges that lose their last by that.
     pub(crate) fn forget_destination(&mut self, destination: &Destination) {
+        let unused = self.unbind_all(destination);
+        self.remove_exchanges(unused);
+    }
+
+    pub(crate) fn remove_exchange(&mut self, name: &str) {
+        self.remove_exchanges(vec![name.into()]);
+    }
+
+    /// Removes exchanges, and those that are unused by that. It does not call itself: the chain may be long.
+    fn remove_exchanges(&mut self, mut unused: Vec<Arc<str>>) {
+        while let Some(name) = unused.pop() {
+            if let Some(gone) = self.exchanges.remove(&name) {
+                unused.extend(self.unbind_all(&Destination::Exchange(gone.name)));
+            }
+        }
+    }
+
+    /// Removes all bindings to it; tells the auto-delete exchanges that lost their last by that.
+    fn unbind_all(&mut self, destination: &Destination) -> Vec<Arc<str>> {
         let mut unused = Vec::new();
         for exchange in self.exchanges.values_mut() {
             if exchange.forget(destination) && exchange.auto_delete && !exchange.is_used() {
                 unused.push(exchange.name.clone());
             }
         }
-        for name in unused {
-            self.remove_exchange(&name);
-        }
-    }
-
-    pub(crate) fn remove_exchange(&mut self, name: &str) {
-        if let Some(gone) = self.exchanges.remove(name) {
-            self.forget_destination(&Destination::Exchange(gone.name));
-        }
+        unused
     }
 
     /// Ends a channel: what it has not acknowledged goes back, its consumers go.
@@ -288,6 +301,7 @@ impl Vhost {
         let Some(channel) = self.channels.remove(&key) else {
             return;
         };
+        self.confirms.forget(key);
         if let Some(reply) = &channel.reply_to {
             self.replies.remove(&reply.name);
         }
@@ -345,5 +359,41 @@ impl Channel {
             let cancel = AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel));
             self.outbox.method(self.key.number, cancel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Binding;
+
+    #[test]
+    fn a_chain_of_exchanges_goes_however_long_it_is() {
+        // the stack is small so that the chain need not be long
+        let small = std::thread::Builder::new().stack_size(128 * 1024);
+        let chain = small.spawn(|| {
+            let mut vhost = Vhost::new("/", SystemTime::UNIX_EPOCH);
+            let length = 1000;
+            for number in 0..length {
+                let exchange = link(number);
+                vhost.exchanges.insert(exchange.name.clone(), exchange);
+            }
+            vhost.remove_exchange(&(length - 1).to_string());
+            assert_eq!(vhost.exchanges.len(), PREDECLARED.len());
+        });
+        chain.expect("started").join().expect("all are gone");
+    }
+
+    /// An auto-delete exchange that leads to the next.
+    fn link(number: u32) -> Exchange {
+        let name = number.to_string().into();
+        let mut exchange = Exchange::new(name, Kind::Fanout, Default::default());
+        exchange.auto_delete = true;
+        exchange.bind(Binding {
+            destination: Destination::Exchange((number + 1).to_string().into()),
+            routing_key: String::new(),
+            arguments: Default::default(),
+        });
+        exchange
     }
 }

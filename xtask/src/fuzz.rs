@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::cargo::{cargo, step};
 use crate::workspace;
@@ -18,39 +18,72 @@ const INSTRUMENTATION: &str = "--cfg fuzzing \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Ccodegen-units=1";
 
+/// The longest that one input may take, in seconds: what takes longer hangs.
+const HANG: u32 = 20;
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long to look for an input that fails.
+    /// How long to look for an input that fails, with each target.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// The target, a file in fuzz/fuzz_targets.
-    #[arg(default_value = "decode")]
-    target: String,
+    /// The target; all, one after the other, if none is named.
+    #[arg(long, value_enum)]
+    target: Option<Target>,
 }
 
 impl Arguments {
-    /// The default target for some seconds.
+    /// All targets, each for some seconds.
     pub(crate) fn for_seconds(seconds: u32) -> Self {
         Self {
             seconds,
-            target: "decode".to_owned(),
+            target: None,
+        }
+    }
+}
+
+/// A program of the fuzz workspace.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// Reading of messages.
+    Decode,
+    /// The development broker: frames and the state of connections.
+    Devbroker,
+}
+
+impl Target {
+    const ALL: [Self; 2] = [Self::Decode, Self::Devbroker];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Devbroker => "devbroker",
+        }
+    }
+
+    /// The longest input that is tried, in bytes.
+    fn longest(self) -> u32 {
+        match self {
+            Self::Decode => 65_536,
+            // a script: a few hundred steps
+            Self::Devbroker => 2048,
         }
     }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = workspace::root().join("fuzz");
-    let source = folder
-        .join("fuzz_targets")
-        .join(format!("{}.rs", arguments.target));
-    if !source.exists() {
-        bail!("there is no fuzz target {}", source.display());
-    }
-    let program = build(&folder, &arguments.target)?;
-    fuzz(&folder, &program, arguments)
+    let targets = match arguments.target {
+        Some(target) => vec![target],
+        None => Target::ALL.to_vec(),
+    };
+    let programs = build(&folder, &targets)?;
+    targets
+        .into_iter()
+        .try_for_each(|target| fuzz(&folder, &programs, target, arguments.seconds))
 }
 
-fn build(folder: &Path, target: &str) -> Result<PathBuf> {
+/// Builds the targets at once, so that they share what they are made of; tells the folder of the programs.
+fn build(folder: &Path, targets: &[Target]) -> Result<PathBuf> {
     let host = host_triple()?;
     let output = folder.join("target");
     let mut command = cargo(["build", "--release", "--manifest-path"]);
@@ -59,26 +92,29 @@ fn build(folder: &Path, target: &str) -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&output)
         // with a target named, build scripts and macros are built without the flags
-        .args(["--target", &host, "--bin", target])
+        .args(["--target", &host])
+        .args(targets.iter().flat_map(|target| ["--bin", target.name()]))
         .env("RUSTFLAGS", INSTRUMENTATION)
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     step(&mut command)?;
-    Ok(output.join(host).join("release").join(target))
+    Ok(output.join(host).join("release"))
 }
 
-fn fuzz(folder: &Path, program: &Path, arguments: &Arguments) -> Result<()> {
-    let corpus = folder.join("corpus").join(&arguments.target);
-    let artifacts = folder.join("artifacts").join(&arguments.target);
-    let seeds = folder.join("seeds").join(&arguments.target);
+fn fuzz(folder: &Path, programs: &Path, target: Target, seconds: u32) -> Result<()> {
+    let corpus = folder.join("corpus").join(target.name());
+    let artifacts = folder.join("artifacts").join(target.name());
+    let seeds = folder.join("seeds").join(target.name());
     for needed in [&corpus, &artifacts] {
         fs::create_dir_all(needed)
             .with_context(|| format!("cannot create {}", needed.display()))?;
     }
-    let mut command = Command::new(program);
+    let mut command = Command::new(programs.join(target.name()));
     command
         .current_dir(folder)
-        .arg(format!("-max_total_time={}", arguments.seconds))
-        .args(["-max_len=65536", "-rss_limit_mb=1024"])
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_len={}", target.longest()))
+        .arg(format!("-timeout={HANG}"))
+        .arg("-rss_limit_mb=1024")
         // a folder, for libFuzzer, only with a slash at its end
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg(&corpus);

@@ -53,7 +53,7 @@ enum Command {
         #[arg(default_value_t = 0)]
         node: usize,
     },
-    /// Fuzz a target for some seconds, with the stable compiler.
+    /// Fuzz the reading of messages and the development broker for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
 }
 

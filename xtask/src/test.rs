@@ -11,8 +11,8 @@ use crate::rabbitmq::{self, Broker};
 use crate::totals::Totals;
 use crate::{check, clients, faults, fuzz};
 
-/// How long the fuzz target runs as part of the tests.
-const FUZZ_SECONDS: u32 = 20;
+/// How long each fuzz target runs as part of the tests.
+const FUZZ_SECONDS: u32 = 15;
 /// How long the fault suite runs as part of the tests, its drain included.
 const FAULT_MINUTES: f64 = 2.0;
 

@@ -54,7 +54,8 @@ impl Vhost {
         content: Content,
         mandatory: bool,
     ) -> Outcome<()> {
-        let Some(properties) = content.read() else {
+        // what a client cannot read would end the connection of whoever gets it
+        let Some(properties) = content.read().filter(|read| read.headers.is_whole()) else {
             return Err(Objection::syntax(
                 "the properties of a message cannot be read",
             ));

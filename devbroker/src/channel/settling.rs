@@ -12,8 +12,9 @@ impl Vhost {
             if let Some(queue) = self.queues.get_mut(&unacked.queue) {
                 queue.unacked.remove(&unacked.at);
             }
-            self.make_room(key, &unacked);
+            self.make_room_of_consumer(key, &unacked);
         }
+        self.make_room_of_channel(key);
         Ok(())
     }
 
@@ -25,26 +26,31 @@ impl Vhost {
         multiple: bool,
         requeue: bool,
     ) -> Outcome<()> {
-        for unacked in self.take_unacked(key, tag, multiple)? {
+        let taken = self.take_unacked(key, tag, multiple)?;
+        let mut of_stream = None;
+        for unacked in taken {
             let Some(queue) = self.queues.get_mut(&unacked.queue) else {
-                self.make_room(key, &unacked);
                 continue;
             };
             if queue.log.is_some() {
-                return Err(Objection::not_implemented(format_args!(
-                    "basic.nack and basic.reject not supported by stream queues {}",
-                    self.queue_called(&self.queues[&unacked.queue].name)
-                )));
-            }
-            if requeue {
+                // what was taken beside it still has to be settled
+                of_stream = Some(queue.name.clone());
+            } else if requeue {
                 self.take_back(&unacked, Return::Requeued);
             } else if let Some(message) = queue.unacked.remove(&unacked.at) {
                 let reason = Reason::Rejected;
                 self.give_up(unacked.queue, vec![GivenUp { message, reason }]);
             }
-            self.make_room(key, &unacked);
+            self.make_room_of_consumer(key, &unacked);
         }
-        Ok(())
+        self.make_room_of_channel(key);
+        match of_stream {
+            None => Ok(()),
+            Some(name) => Err(Objection::not_implemented(format_args!(
+                "basic.nack and basic.reject not supported by stream queues {}",
+                self.queue_called(&name)
+            ))),
+        }
     }
 
     pub(super) fn recover(&mut self, key: ChannelKey, requeue: bool) -> Outcome<()> {
@@ -58,6 +64,7 @@ impl Vhost {
             self.take_back(&unacked, Return::Requeued);
             self.make_room_of_consumer(key, &unacked);
         }
+        self.make_room_of_channel(key);
         Ok(())
     }
 
@@ -91,19 +98,19 @@ impl Vhost {
         }
     }
 
-    /// Lets consumers have the next message in place of one that is settled.
-    fn make_room(&mut self, key: ChannelKey, unacked: &Unacked) {
-        self.make_room_of_consumer(key, unacked);
+    /// Lets all consumers of a channel have what its own limit now leaves room for.
+    fn make_room_of_channel(&mut self, key: ChannelKey) {
         let limited = self.channels.get(&key).filter(|channel| channel.limit > 0);
-        let others: Vec<_> = limited
+        let queues: Vec<_> = limited
             .into_iter()
             .flat_map(|channel| channel.consumers.values().copied())
             .collect();
-        for id in others {
+        for id in queues {
             self.touch(id);
         }
     }
 
+    /// Lets a consumer have the next message in place of one that is settled.
     fn make_room_of_consumer(&mut self, key: ChannelKey, unacked: &Unacked) {
         let Some(tag) = &unacked.consumer else {
             return;

@@ -7,9 +7,7 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::parsing::parse_field_table;
 use amq_protocol::types::{AMQPValue, FieldTable};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::writer::Writer;
 use super::{Agreed, Input, Opened, close, close_ok};
@@ -61,15 +59,22 @@ impl From<Objection> for Failure {
 }
 
 /// A connection that is being opened.
-struct Opening {
-    input: Input,
-    output: OwnedWriteHalf,
+struct Opening<R, W> {
+    input: Input<R>,
+    output: W,
 }
 
 /// Opens a connection, or tells the client why not.
-pub(super) async fn open(broker: &Broker, stream: TcpStream) -> Result<Opened, Failure> {
-    let name = format!("{} -> {}", stream.peer_addr()?, stream.local_addr()?);
-    let (input, output) = stream.into_split();
+pub(super) async fn open<R, W>(
+    broker: &Broker,
+    name: String,
+    input: R,
+    output: W,
+) -> Result<Opened<R, W>, Failure>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let mut opening = Opening {
         input: BufReader::with_capacity(16 * 1024, input),
         output,
@@ -114,7 +119,7 @@ impl Introduction {
     }
 }
 
-impl Opening {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Opening<R, W> {
     async fn greet(&mut self) -> Result<(), Failure> {
         let mut protocol = [0; 8];
         self.input.read_exact(&mut protocol).await?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
+use tokio::io::AsyncRead;
 use tokio::sync::watch;
 
 use super::{Agreed, Alive, End, Input};
@@ -11,7 +12,7 @@ use crate::channel::{Channel, ChannelKey, LARGEST};
 use crate::content::{Body, Content};
 use crate::error::{Objection, Outcome};
 use crate::frame::{self, Frame, FrameKind};
-use crate::meter::{Charge, Meter};
+use crate::meter::Charge;
 use crate::server::Client;
 use crate::vhost::Signals;
 
@@ -52,19 +53,19 @@ type About = (Objection, u16, u16);
 /// One side of a connection: what comes from the client.
 pub(super) struct Session {
     client: Arc<Client>,
-    meter: Meter,
+    signals: Arc<Signals>,
     blocked: watch::Receiver<Option<String>>,
     agreed: Agreed,
     phases: HashMap<u16, Phase>,
-    /// It published since it was looked whether publishers are blocked.
+    /// It sent a part of a message since it was looked whether publishers are blocked.
     published: bool,
 }
 
 impl Session {
-    pub(super) fn new(client: Arc<Client>, signals: &Signals, agreed: Agreed) -> Self {
+    pub(super) fn new(client: Arc<Client>, signals: &Arc<Signals>, agreed: Agreed) -> Self {
         Self {
             client,
-            meter: signals.meter.clone(),
+            signals: signals.clone(),
             blocked: signals.blocked(),
             agreed,
             phases: HashMap::new(),
@@ -73,7 +74,11 @@ impl Session {
     }
 
     /// Does what the client says until the connection ends.
-    pub(super) async fn run(&mut self, input: &mut Input, alive: &Alive) -> End {
+    pub(super) async fn run(
+        &mut self,
+        input: &mut Input<impl AsyncRead + Unpin>,
+        alive: &Alive,
+    ) -> End {
         loop {
             self.client.outbox.room().await;
             if std::mem::take(&mut self.published) {
@@ -96,6 +101,11 @@ impl Session {
         let Some(reason) = self.blocked.borrow().clone() else {
             return;
         };
+        // one message that has begun may end, or a large one would wait for the memory that it takes itself; others
+        // may not go on meanwhile, or many that never end would take memory without end
+        if self.unfinished() == 1 {
+            return;
+        }
         let reason = reason.chars().take(60).collect::<String>();
         let blocked = connection::Blocked {
             reason: reason.into(),
@@ -105,6 +115,12 @@ impl Session {
         let _never_gone = self.blocked.wait_for(Option::is_none).await.is_err();
         self.tell(connection::AMQPMethod::Unblocked(connection::Unblocked {}));
         alive.pause(false);
+    }
+
+    /// How many messages have begun and are not complete.
+    fn unfinished(&self) -> usize {
+        let begun = |phase: &&Phase| matches!(phase, Phase::Content(_));
+        self.phases.values().filter(begun).count()
     }
 
     fn tell(&self, method: connection::AMQPMethod) {
@@ -241,7 +257,7 @@ impl Session {
                     publish,
                     header: None,
                     body: Vec::new(),
-                    charge: self.meter.charge(0),
+                    charge: self.signals.meter.charge(0),
                 };
                 self.phases
                     .insert(number, Phase::Content(Box::new(incoming)));
@@ -319,6 +335,8 @@ impl Session {
             }
             (Some((_, size)), FrameKind::Body(part)) => {
                 incoming.charge.grow(part.len());
+                self.signals.check_memory();
+                self.published = true;
                 if incoming.body.is_empty() {
                     incoming.body = part;
                 } else {
@@ -359,7 +377,7 @@ impl Session {
             publish.routing_key.to_string(),
             properties,
             Body::new(incoming.body, incoming.charge),
-            &self.meter,
+            &self.signals.meter,
         );
         self.published = true;
         let done = self.client.host.with(|vhost| {

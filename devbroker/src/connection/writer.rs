@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{Alive, End};
@@ -17,8 +16,8 @@ const BATCH: usize = 256 * 1024;
 
 /// Writes what waits in an outbox. Whoever stops it in the middle may go on with it.
 #[derive(Debug)]
-pub(super) struct Writer {
-    output: OwnedWriteHalf,
+pub(super) struct Writer<W> {
+    output: W,
     client: Arc<Client>,
     frame_max: usize,
     heartbeat: Duration,
@@ -33,9 +32,9 @@ pub(super) struct Writer {
     cut: bool,
 }
 
-impl Writer {
+impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(
-        output: OwnedWriteHalf,
+        output: W,
         client: Arc<Client>,
         frame_max: usize,
         heartbeat: Duration,

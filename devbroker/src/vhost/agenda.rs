@@ -28,6 +28,12 @@ impl Agenda {
         self.0.first().map(|(due, _)| *due)
     }
 
+    /// How many queues wait for their time.
+    #[cfg(feature = "__fuzzing")]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes the first that is due.
     pub(super) fn pop_due(&mut self, now: SystemTime) -> Option<(SystemTime, QueueId)> {
         if self.next()? > now {

@@ -96,7 +96,7 @@ pub(crate) fn as_delivered(message: &Message, quorum: bool, fetched: bool) -> Ar
 
 impl Channel {
     /// Whether a delivery may go out here.
-    fn takes(&self, no_ack: bool) -> bool {
+    pub(super) fn takes(&self, no_ack: bool) -> bool {
         let within_limit = no_ack || self.limit == 0 || self.in_flight < usize::from(self.limit);
         within_limit && self.outbox.has_room()
     }

@@ -1,6 +1,6 @@
 //! Each fault does what it says.
 
-use amq_protocol::protocol::{AMQPClass, basic, connection};
+use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
 use coney_devbroker::DevBroker;
 
 use crate::client::Client;
@@ -44,6 +44,29 @@ async fn an_operator_closes_a_connection_with_a_reason() {
     };
     assert_eq!(close.reply_code, 320);
     assert!(close.reply_text.as_str().contains("maintenance"));
+}
+
+#[tokio::test]
+async fn held_confirms_end_with_their_channel() {
+    let (broker, mut client) = started().await;
+    client.confirms().await;
+    broker.faults().hold_confirms("/");
+    for body in [b"1", b"2"] {
+        client.publish("q", body).await;
+    }
+    let close = channel::AMQPMethod::Close(channel::Close::default());
+    client.send(1, AMQPClass::Channel(close)).await;
+    client.method().await;
+    client.open(1).await;
+    client.confirms().await;
+    client.publish("q", b"3").await;
+    client.barrier().await;
+    broker.faults().release_confirms("/");
+    let confirm = client.method().await;
+    assert!(
+        matches!(&confirm, AMQPClass::Basic(basic::AMQPMethod::Ack(ack)) if ack.delivery_tag == 1),
+        "the first of the new channel: {confirm:?}"
+    );
 }
 
 #[tokio::test]

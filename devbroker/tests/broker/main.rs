@@ -3,6 +3,7 @@
 mod bounds;
 mod client;
 mod faults;
+mod hostile;
 mod life;
 #[cfg(feature = "management")]
 mod management;

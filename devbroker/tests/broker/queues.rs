@@ -1,5 +1,6 @@
 //! Messages and their places.
 
+use amq_protocol::protocol::basic;
 use amq_protocol::types::AMQPValue;
 use coney_devbroker::DevBroker;
 
@@ -49,6 +50,32 @@ async fn a_consumer_has_at_most_its_prefetch() {
     assert_eq!((queue.ready, queue.unacked), (1, 2));
     client.ack(two[0].0).await;
     assert_eq!(bodies(&mut client, 1).await[0].1, b"c");
+}
+
+#[tokio::test]
+async fn recovering_leaves_room_for_other_queues_within_the_limit_of_a_channel() {
+    let broker = DevBroker::start().await.unwrap();
+    let mut client = Client::new(&broker).await;
+    for queue in ["a", "b"] {
+        client.declare(queue, &[]).await;
+        client.publish(queue, queue.as_bytes()).await;
+    }
+    let qos = basic::Qos {
+        prefetch_count: 1,
+        global: true,
+    };
+    client.basic(basic::AMQPMethod::Qos(qos)).await;
+    client.consume("a", "a", false).await;
+    assert_eq!(client.delivery().await.body, b"a");
+    client.consume("b", "b", false).await;
+    let cancel = basic::Cancel {
+        consumer_tag: "a".into(),
+        nowait: true,
+    };
+    client.basic(basic::AMQPMethod::Cancel(cancel)).await;
+    let recover = basic::Recover { requeue: true };
+    client.basic(basic::AMQPMethod::Recover(recover)).await;
+    assert_eq!(client.delivery().await.body, b"b");
 }
 
 #[tokio::test]

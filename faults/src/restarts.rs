@@ -56,7 +56,8 @@ pub(crate) async fn run(arguments: &Arguments, restarts: u32) -> Result<bool> {
     client.broker().close().await;
     waiting.close();
     waiting.wait().await;
-    let (sent, open) = (ledger.records().len(), ledger.open());
+    let sent = ledger.records().len();
+    let open = ledger.open();
     kept &= rested && open == 0 && stage.problems().is_empty();
     println!("{restarts} restarts, {sent} tasks sent, {open} without an answer");
     Ok(kept)

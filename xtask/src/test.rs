@@ -111,6 +111,6 @@ fn print_totals(broker: &Broker, counted: &Counted) {
         println!("{} ignored", all.ignored);
     }
     if counted.embedded.is_some() {
-        println!("{all} in all");
+        println!("total: {all}");
     }
 }

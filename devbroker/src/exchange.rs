@@ -48,6 +48,11 @@ impl Kind {
         })
     }
 
+    /// Whether the routing key of a message means anything to it.
+    pub(crate) fn has_keys(self) -> bool {
+        matches!(self, Self::Direct | Self::Topic)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",

@@ -25,6 +25,9 @@ pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// The largest body, in bytes: RabbitMQ's.
 pub(crate) const LARGEST: u64 = 128 * 1024 * 1024;
 
+/// How many ways to queues a message may have before it is looked whether they are the same.
+const MANY_WAYS: usize = 1024;
+
 impl Vhost {
     /// Objects unless the client may publish to this exchange.
     pub(crate) fn check_publish(
@@ -153,17 +156,23 @@ impl Vhost {
                     open.push(name);
                 }
             };
-            for key in keys {
+            // what does not look at keys is asked once, however many there are
+            let asked = if exchange.kind.has_keys() {
+                keys.len()
+            } else {
+                1
+            };
+            for key in keys.iter().take(asked) {
                 if name.is_empty() {
                     nothing &= !self.names.get(&**key).is_some_and(|id| {
-                        queues.push(*id);
+                        reach(&mut queues, *id);
                         true
                     });
                 }
                 exchange.route(key, headers, &mut |destination| {
                     nothing = false;
                     match destination {
-                        Destination::Queue(id) => queues.push(*id),
+                        Destination::Queue(id) => reach(&mut queues, *id),
                         Destination::Exchange(name) => enter(name),
                     }
                 });
@@ -272,6 +281,15 @@ fn check_content(properties: &Properties) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// Adds a queue that is reached. Many ways to the same queues take no more room than twice the queues.
+fn reach(queues: &mut Vec<QueueId>, id: QueueId) {
+    if queues.len() == queues.capacity() && queues.len() >= MANY_WAYS {
+        queues.sort_unstable();
+        queues.dedup();
+    }
+    queues.push(id);
 }
 
 /// The time to live that a message brings.

@@ -204,8 +204,20 @@ impl Client {
         body: &[u8],
         properties: AMQPProperties,
     ) {
+        self.publish_to("", queue, body, properties).await;
+    }
+
+    /// Publishes to an exchange.
+    pub(crate) async fn publish_to(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        body: &[u8],
+        properties: AMQPProperties,
+    ) {
         let publish = basic::Publish {
-            routing_key: queue.into(),
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
             ..basic::Publish::default()
         };
         let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));

@@ -1,7 +1,9 @@
 //! What clients should not do, and what must not come of it.
 
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame};
-use amq_protocol::protocol::{AMQPClass, basic, connection};
+use amq_protocol::protocol::basic::AMQPProperties;
+use amq_protocol::protocol::{AMQPClass, basic, connection, queue};
+use amq_protocol::types::{AMQPValue, FieldArray};
 use coney_devbroker::DevBroker;
 
 use crate::client::{Client, encode, long, table};
@@ -50,7 +52,7 @@ async fn begin(client: &mut Client, channel: u16) {
     let header = AMQPContentHeader {
         class_id: 60,
         body_size: 1_000_000,
-        properties: basic::AMQPProperties::default(),
+        properties: AMQPProperties::default(),
     };
     for frame in [
         AMQPFrame::Method(channel, publish),
@@ -121,4 +123,36 @@ async fn headers_that_nobody_can_read_reach_nobody() {
         matches!(&close, AMQPClass::Connection(connection::AMQPMethod::Close(close)) if close.reply_code == 502)
     );
     assert!(other.get("q").await.is_none());
+}
+
+// the broker has a thread of its own, so that the deadline passes when it hangs
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_copies_through_an_exchange_without_keys_are_one() {
+    let broker = DevBroker::start().await.unwrap();
+    let mut client = Client::new(&broker).await;
+    client.declare("q", &[]).await;
+    for number in 0..20 {
+        let bind = queue::Bind {
+            queue: "q".into(),
+            exchange: "amq.headers".into(),
+            nowait: true,
+            arguments: table(&[
+                ("x-match", long("any")),
+                (&format!("b{number}"), AMQPValue::Void),
+            ]),
+            ..queue::Bind::default()
+        };
+        let bind = AMQPClass::Queue(queue::AMQPMethod::Bind(bind));
+        client.send(1, bind).await;
+    }
+    let keys = vec![long("k"); 10_000];
+    let mut headers = table(&[("CC", AMQPValue::FieldArray(FieldArray::from(keys)))]);
+    for number in 0..6000 {
+        headers.insert(format!("h{number}").into(), AMQPValue::Void);
+    }
+    headers.insert("b0".into(), AMQPValue::Void);
+    let properties = AMQPProperties::default().with_headers(headers);
+    client.publish_to("amq.headers", "", b"x", properties).await;
+    assert_eq!(client.get("q").await.unwrap().body, b"x");
+    assert!(client.get("q").await.is_none());
 }

@@ -11,8 +11,6 @@ mod an_assertion_says_what_is_there;
 mod draining_runs_everything;
 #[path = "testing/looking.rs"]
 mod looking_changes_nothing;
-#[path = "testing/many.rs"]
-mod many_tests_run_beside_each_other;
 #[path = "testing/performing.rs"]
 mod one_attempt_has_a_typed_outcome;
 #[path = "testing/time.rs"]

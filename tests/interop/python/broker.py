@@ -74,6 +74,19 @@ def until(condition, what="", deadline=SOON):
         time.sleep(0.03)
 
 
+def step(task, *args, kwargs=None, immutable=False, tasks=None, **options):
+    """A signature as it lies in a message; `tasks` makes it a chain or a group."""
+    kind = task.removeprefix("celery.") if tasks is not None else None
+    return {
+        "task": task,
+        "args": list(args),
+        "kwargs": {"tasks": tasks} if tasks is not None else kwargs or {},
+        "options": options,
+        "subtask_type": kind,
+        "immutable": immutable,
+    }
+
+
 class Message:
     """A message as it arrived."""
 
@@ -160,9 +173,20 @@ class Wire:
             self.channel.queue_bind(queue, exchange, routing_key)
         return Inbox(self, queue)
 
+    def shared_inbox(self, name):
+        """A queue as Celery declares one that it finds in no configuration."""
+        self.channel.exchange_declare(name, "direct", durable=True, auto_delete=False)
+        self.channel.queue_declare(name, durable=True, auto_delete=False)
+        self.channel.queue_bind(name, name, name)
+        return Inbox(self, name)
+
     def waiting(self, queue):
         """How many messages are ready in a queue."""
         return self.channel.queue_declare(queue, passive=True).message_count
+
+    def consumers(self, queue):
+        """How many consume from a queue."""
+        return self.channel.queue_declare(queue, passive=True).consumer_count
 
     def publish(self, body, headers=None, exchange="", routing_key="celery", **properties):
         if not isinstance(body, bytes):

@@ -69,12 +69,20 @@ class Worker:
     def is_running(self):
         return self.process.poll() is None
 
-    def stop(self):
-        """Ends it at once, with its children."""
+    def kill(self):
+        """Ends the process at once, with its children."""
         if self.is_running():
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    def end(self):
+        """Ends all but the virtual host."""
+        self.kill()
         self.app.close()
+
+    def stop(self):
+        """Ends all."""
+        self.end()
         self.vhost.delete()
 
     def task(self, name):

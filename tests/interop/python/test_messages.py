@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from kombu import Exchange, Queue
 
-from broker import SOON, until
+from broker import SOON, step, until
 from fixture import client
 
 
@@ -166,7 +166,7 @@ class TestTolerance:
 
     @pytest.mark.parametrize("reply_to", [None, "", "no such queue"])
     def test_without_a_place_for_the_result_the_task_still_runs(self, worker, wire, inbox, reply_to):
-        callback = {"task": "wire.add", "args": [1], "options": {"reply_to": inbox.queue}}
+        callback = step("wire.add", 1, reply_to=inbox.queue)
         wire.send("wire.add", [1, 1], embed={"callbacks": [callback]}, reply_to=reply_to)
         assert inbox.final().json["result"] == 3
 
@@ -205,11 +205,11 @@ class TestProtocol1:
         assert inbox.final().json["result"]["group"] == "g1"
 
     def test_callbacks_and_errbacks_are_sent(self, wire, inbox):
-        step = {"task": "wire.add", "args": [1], "options": {"reply_to": inbox.queue, "task_id": "after"}}
-        body = {"task": "wire.add", "id": "four", "args": [2, 3], "kwargs": {}, "callbacks": [step]}
+        callback = step("wire.add", 1, reply_to=inbox.queue, task_id="after")
+        body = {"task": "wire.add", "id": "four", "args": [2, 3], "kwargs": {}, "callbacks": [callback]}
         wire.publish(body)
         assert inbox.final("after").json["result"] == 6
-        errback = {"task": "wire.errback", "options": {"reply_to": inbox.queue, "task_id": "failed"}}
+        errback = step("wire.errback", reply_to=inbox.queue, task_id="failed")
         wire.publish({"task": "wire.fail", "id": "five", "args": [], "kwargs": {}, "errbacks": [errback]})
         assert inbox.final("failed").json["result"] == "failed:five"
 
@@ -342,6 +342,7 @@ class TestRouting:
         worker.control("add_consumer", queue="ranked", max_priority=10)
         worker.control("cancel_consumer", queue="ranked")
         wire = worker.wire()
+        until(lambda: wire.consumers("ranked") == 0, "nobody consumes any more")
         app = client(
             worker.vhost.url, task_queues=[Queue("ranked", Exchange("ranked"), "ranked", max_priority=10)]
         )

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::error::{PublishError, PublishErrorKind};
+use crate::error::{DeclareError, PublishError, PublishErrorKind};
 use crate::publisher::Publication;
 
 /// How many messages wait at most.
@@ -145,6 +145,7 @@ impl Outbox {
             is_declared: false,
             not_before: None,
             backoff: Backoff::default(),
+            has_told: false,
         };
         sender.run().await;
     }
@@ -205,6 +206,8 @@ struct Sender<'a> {
     /// When to try next to declare, after something went wrong.
     not_before: Option<Instant>,
     backoff: Backoff,
+    /// True if the log says already that nothing is sent.
+    has_told: bool,
 }
 
 impl Sender<'_> {
@@ -251,19 +254,31 @@ impl Sender<'_> {
                 }
             }
             match self.inner.broker.declare(&self.inner.topology).await {
-                Ok(()) => self.is_declared = true,
+                Ok(()) => {
+                    self.is_declared = true;
+                    self.has_told = false;
+                }
                 Err(error) => {
                     let wait = match error.is_transient() {
                         true => self.backoff.next(),
                         false => FORBIDDEN,
                     };
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    warn!(target: "coney::amqp", %error, cause, ?wait, "what messages need that nobody waits for cannot be declared");
+                    self.tell(&error);
                     self.not_before = Some(Instant::now() + wait);
                 }
             }
         }
         true
+    }
+
+    /// Says once that nothing is sent for now.
+    fn tell(&mut self, error: &DeclareError) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        if std::mem::replace(&mut self.has_told, true) {
+            debug!(target: "coney::amqp", %error, cause, "messages that may be lost are still not sent");
+        } else {
+            warn!(target: "coney::amqp", %error, cause, "messages that may be lost are not sent for now");
+        }
     }
 
     fn heard(&mut self, weight: u64, verdict: Result<(), PublishError>) {

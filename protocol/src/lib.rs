@@ -42,6 +42,7 @@ pub mod outcome;
 pub mod policy;
 pub mod property;
 pub mod reply;
+pub mod repr;
 pub mod revoke;
 pub mod spec;
 pub mod task;

@@ -18,10 +18,12 @@
 mod activity;
 pub mod banner;
 pub mod builder;
+mod card;
 pub mod consume;
 pub mod decide;
 pub mod decode;
 pub mod error;
+mod events;
 pub mod execute;
 pub mod handler;
 pub mod listen;

@@ -5,6 +5,7 @@
 //! (`worker.heartbeat`); those about tasks travel as a list under `task.multi`, at most [`MOST_IN_BATCH`] together. A
 //! reader accepts both forms under any key.
 
+mod call;
 mod decode;
 mod encode;
 mod lamport;
@@ -12,10 +13,11 @@ mod what;
 
 use std::borrow::Cow;
 
+pub use self::call::{Call, SentTo};
 pub use self::decode::{EventError, decode};
 pub use self::encode::{Batch, MOST_IN_BATCH, properties};
 pub use self::lamport::LamportClock;
-pub use self::what::{Attempt, Call, Other, Revoked, SentTo, Signal, Vitals, What};
+pub use self::what::{Attempt, Other, Revoked, Signal, Vitals, What};
 
 /// The routing key of a list of task events.
 pub const MULTI_KEY: &str = "task.multi";

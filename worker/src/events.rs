@@ -20,9 +20,10 @@ use coney_protocol::event::{
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::Properties;
 use coney_protocol::topology;
-use coney_protocol::wire::time;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -130,22 +131,9 @@ impl Events {
     }
 
     pub(crate) fn received(&self, card: &Card) {
-        if !self.is_on() {
-            return;
+        if self.is_on() {
+            self.say_of_task(What::TaskReceived(Call::of(&card.message)));
         }
-        let header = card.header();
-        let (args, kwargs) = text::arguments(&card.message);
-        let mut call = Call::default();
-        call.uuid = text::id(&header.id);
-        call.name = header.shadow.as_ref().unwrap_or(&header.task).into();
-        call.args = args;
-        call.kwargs = kwargs;
-        call.root_id = Some(text::id(header.root()));
-        call.parent_id = header.parent_id.as_ref().map(text::id);
-        call.retries = header.retries;
-        call.eta = header.eta.map(|at| time::format(at).into());
-        call.expires = header.expires.map(|at| time::format(at).into());
-        self.say_of_task(What::TaskReceived(call));
     }
 
     pub(crate) fn started(&self, card: &Card) {
@@ -207,7 +195,7 @@ impl Events {
     /// # Cancel safety
     ///
     /// Dropping the future loses what was not sent.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    async fn run(self, stop: CancellationToken) {
         let inner = &self.0;
         let too_late = async {
             stop.cancelled().await;
@@ -220,6 +208,14 @@ impl Events {
             }
         };
         tokio::join!(sending, self.live(&stop));
+    }
+
+    /// Runs on a task of its own.
+    pub(crate) fn start(self) -> Telling {
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(self.run(stop.clone()));
+        Telling { stop, running }
     }
 
     async fn live(&self, stop: &CancellationToken) {
@@ -271,6 +267,20 @@ impl Events {
             Some(limit) => inner.outbox.push_for(publication, 1, limit),
             None => inner.outbox.push(publication, 1),
         }
+    }
+}
+
+/// The task that sends the events of a worker; it ends without a word when this is dropped.
+pub(crate) struct Telling {
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Telling {
+    /// Says that the worker goes, and waits until that is sent, for a short time.
+    pub(crate) async fn farewell(mut self) {
+        self.stop.cancel();
+        while self.running.join_next().await.is_some() {}
     }
 }
 

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::Event;
-use super::what::{Attempt, Call, Other, Revoked, SentTo, Vitals, What};
+use super::call::{Call, SentTo};
+use super::what::{Attempt, Other, Revoked, Vitals, What};
 
 /// Why something is no event.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::what::{Attempt, Call, Revoked, Vitals, What};
+use super::call::Call;
+use super::what::{Attempt, Revoked, Vitals, What};
 use super::{Event, MULTI_KEY};
 use crate::codec;
 use crate::property::{Properties, Table};

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::call::Call;
+
 /// What has happened. The variants are named after the types of the events: `TaskSent` is `task-sent`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -53,44 +55,6 @@ pub enum What<'a> {
     WorkerOffline(Vitals<'a>),
     /// Something that this version has no variant for.
     Other(Other),
-}
-
-/// A task as it was sent or received.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Call<'a> {
-    /// The task's id.
-    pub uuid: Cow<'a, str>,
-    /// Its name, or the name to show instead.
-    pub name: Cow<'a, str>,
-    /// Arguments by position, as a text for people.
-    pub args: Cow<'a, str>,
-    /// Arguments by name, as a text for people.
-    pub kwargs: Cow<'a, str>,
-    /// The first task of the workflow.
-    pub root_id: Option<Cow<'a, str>>,
-    /// The task that sent it.
-    pub parent_id: Option<Cow<'a, str>>,
-    /// Attempts made before this one.
-    pub retries: u32,
-    /// When it shall start, ISO 8601.
-    pub eta: Option<Cow<'a, str>>,
-    /// When it is no longer worth starting, ISO 8601.
-    pub expires: Option<Cow<'a, str>>,
-    /// Where it was sent to: told by `task-sent` only.
-    pub sent_to: Option<SentTo<'a>>,
-}
-
-/// Where a task was sent to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SentTo<'a> {
-    /// The queue.
-    pub queue: Cow<'a, str>,
-    /// The exchange; empty for the default exchange.
-    pub exchange: Cow<'a, str>,
-    /// The routing key.
-    pub routing_key: Cow<'a, str>,
 }
 
 /// An attempt that failed.
@@ -194,22 +158,6 @@ impl What<'_> {
             | Self::TaskCancelled { uuid } => Some(uuid),
             Self::WorkerOnline(_) | Self::WorkerHeartbeat(_) | Self::WorkerOffline(_) => None,
             Self::Other(other) => other.fields.get("uuid")?.as_str(),
-        }
-    }
-}
-
-impl<'a> SentTo<'a> {
-    /// Makes it of its parts.
-    #[must_use]
-    pub fn new(
-        queue: impl Into<Cow<'a, str>>,
-        exchange: impl Into<Cow<'a, str>>,
-        routing_key: impl Into<Cow<'a, str>>,
-    ) -> Self {
-        Self {
-            queue: queue.into(),
-            exchange: exchange.into(),
-            routing_key: routing_key.into(),
         }
     }
 }

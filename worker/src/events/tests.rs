@@ -16,8 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A broker, the events of a worker on it, and a monitor that listens to them.
 struct Stage {
     events: Events,
-    running: tokio::task::JoinHandle<()>,
-    stop: CancellationToken,
+    telling: Telling,
     monitor: Consumer,
     processed: Arc<AtomicU64>,
     _broker: DevBroker,
@@ -45,12 +44,10 @@ impl Stage {
                 processed: counted.load(Ordering::Relaxed),
             }),
         });
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(events.clone().run(stop.clone()));
+        let telling = events.clone().start();
         Self {
             events,
-            running,
-            stop,
+            telling,
             monitor,
             processed,
             _broker: dev,
@@ -70,16 +67,16 @@ impl Stage {
 
     /// All that is told until the worker goes.
     async fn rest(mut self) -> Vec<Event<'static>> {
-        self.stop.cancel();
         let mut all = Vec::new();
-        loop {
+        self.telling.stop.cancel();
+        while !matches!(
+            all.last().map(|event: &Event<'_>| &event.what),
+            Some(What::WorkerOffline(_))
+        ) {
             all.extend(self.next().await.1);
-            if let Some(What::WorkerOffline(_)) = all.last().map(|event| &event.what) {
-                break;
-            }
         }
-        let ended = timeout(DEADLINE, self.running).await;
-        ended.expect("in time").expect("no panic");
+        let ended = timeout(DEADLINE, self.telling.farewell()).await;
+        ended.expect("in time");
         all
     }
 }

@@ -1,10 +1,8 @@
-//! Arguments, results and errors as the texts that people see in a monitor.
+//! Ids, results and errors as the texts that people see in a monitor.
 
 use std::borrow::Cow;
 
-use coney_protocol::codec::body::RawCall;
 use coney_protocol::id::TaskId;
-use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::repr;
 use serde_json::value::RawValue;
@@ -14,26 +12,6 @@ const UNKNOWN_TASK: &str = "NotRegistered";
 
 pub(crate) fn id(id: &TaskId) -> Cow<'static, str> {
     id.to_string().into()
-}
-
-/// The arguments by position and by name: as the sender wrote them, or as the body has them.
-pub(crate) fn arguments(message: &Message) -> (Cow<'_, str>, Cow<'_, str>) {
-    let header = &message.header;
-    if let (Some(args), Some(kwargs)) = (&header.args_repr, &header.kwargs_repr) {
-        return (args.into(), kwargs.into());
-    }
-    let body = &message.body;
-    let found = match body.compression {
-        // not worth unpacking
-        Some(_) => None,
-        None => RawCall::cut(&body.bytes).ok(),
-    };
-    let (args, kwargs) = found.map(|call| repr::call(&call)).unwrap_or_default();
-    let told = |text: &Option<String>, own: String| text.clone().unwrap_or(own).into();
-    (
-        told(&header.args_repr, args),
-        told(&header.kwargs_repr, kwargs),
-    )
 }
 
 pub(crate) fn result(result: &RawValue) -> String {
@@ -64,36 +42,7 @@ pub(crate) fn traceback(report: &ErrorReport) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use coney_protocol::header::Header;
-    use coney_protocol::message::Body;
-
     use super::*;
-
-    fn message() -> Message {
-        let body = Body::json(&br#"[[1, "a"], {"x": null}, {}]"#[..]);
-        Message::new(Header::new("t", TaskId::from("1")), body)
-    }
-
-    #[test]
-    fn arguments_are_told_as_the_sender_wrote_them() {
-        let mut message = message();
-        message.header.args_repr = Some("(<secret>,)".to_owned());
-        let (args, kwargs) = arguments(&message);
-        assert_eq!((&*args, &*kwargs), ("(<secret>,)", "{'x': None}"));
-        message.header.kwargs_repr = Some("{..}".to_owned());
-        let (args, kwargs) = arguments(&message);
-        assert_eq!((&*args, &*kwargs), ("(<secret>,)", "{..}"));
-    }
-
-    #[test]
-    fn arguments_that_the_sender_did_not_write_are_read() {
-        let mut message = message();
-        let (args, kwargs) = arguments(&message);
-        assert_eq!((&*args, &*kwargs), ("(1, 'a')", "{'x': None}"));
-        message.body = Body::json(&b"broken"[..]);
-        let (args, kwargs) = arguments(&message);
-        assert_eq!((&*args, &*kwargs), ("", ""));
-    }
 
     #[test]
     fn an_error_is_told_as_python_would() {

@@ -13,6 +13,7 @@
 //! | [`reply`] | results on their way back |
 //! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`revoke`] | revocations on their way to all workers |
+//! | [`control`], [`rate`] | remote control; how often tasks may start |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
@@ -24,6 +25,7 @@ pub mod call;
 pub mod clock;
 pub mod codec;
 pub mod context;
+pub mod control;
 pub mod dead;
 pub mod delay;
 pub mod error;
@@ -39,6 +41,7 @@ pub mod options;
 pub mod outcome;
 pub mod policy;
 pub mod property;
+pub mod rate;
 pub mod reply;
 pub mod revoke;
 pub mod spec;

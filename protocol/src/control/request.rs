@@ -103,9 +103,8 @@ impl Request {
         }
         let mut members: Map<String, Json> =
             serde_json::from_slice(body).map_err(RequestError::Json)?;
-        let method = match members.remove("method") {
-            Some(Json::String(method)) => method,
-            _ => return Err(RequestError::Member("method")),
+        let Some(Json::String(method)) = members.remove("method") else {
+            return Err(RequestError::Member("method"));
         };
         let arguments = match members.remove("arguments") {
             None | Some(Json::Null) => Json::Object(Map::new()),

@@ -143,8 +143,10 @@ fn values(call: &RawCall<'_>) -> (Box<RawValue>, Box<RawValue>) {
 fn texts(header: &Header, call: Option<&RawCall<'_>>) -> (Box<RawValue>, Box<RawValue>) {
     let read = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or(Json::Null);
     let args = header.args_repr.clone().unwrap_or_else(|| {
-        let items = call.map(|call| call.args.iter().map(|raw| read(raw)).collect());
-        python::tuple(&items.unwrap_or_default())
+        let items: Vec<_> = call.map_or_else(Vec::new, |call| {
+            call.args.iter().map(|raw| read(raw)).collect()
+        });
+        python::tuple(&items)
     });
     let kwargs = header.kwargs_repr.clone().unwrap_or_else(|| {
         let members = call.map(|call| {

@@ -12,6 +12,7 @@
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`] | results on their way back |
 //! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`control`], [`rate`] | remote control; how often tasks may start |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
@@ -29,6 +30,7 @@ pub mod control;
 pub mod dead;
 pub mod delay;
 pub mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod expansion;
 pub mod header;
@@ -43,6 +45,7 @@ pub mod policy;
 pub mod property;
 pub mod rate;
 pub mod reply;
+pub mod repr;
 pub mod revoke;
 pub mod spec;
 pub mod task;

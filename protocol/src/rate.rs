@@ -1,11 +1,12 @@
-//! How often tasks of one name may start: Celery's rate limits, such as `10/m`.
+//! How often a task may start: `10/s`, `10/m`, `10/h`.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::control::python;
 
-/// How often tasks of one name may start in one worker; never zero, as that means "no limit".
+/// How often a task may start on one worker, written as in Celery: `10/s`, `0.5/m`, `100/h`, or a number for each second.
 ///
 /// ```
 /// use coney_protocol::rate::Rate;
@@ -17,105 +18,105 @@ use crate::control::python;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    count: f64,
+    tasks: f64,
     per: Per,
 }
 
-/// The time that a rate counts in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Per {
-    /// A second, and not said: `10`.
-    #[default]
-    Unsaid,
-    /// A second: `10/s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Per {
     Second,
-    /// A minute: `10/m`.
     Minute,
-    /// An hour: `10/h`.
     Hour,
 }
 
 impl Per {
     const fn seconds(self) -> f64 {
         match self {
-            Self::Unsaid | Self::Second => 1.0,
+            Self::Second => 1.0,
             Self::Minute => 60.0,
             Self::Hour => 3600.0,
-        }
-    }
-
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::Unsaid => "",
-            Self::Second => "/s",
-            Self::Minute => "/m",
-            Self::Hour => "/h",
         }
     }
 }
 
 impl Rate {
-    /// So many tasks in this time; `None` for zero and infinity, which are no limit.
-    ///
-    /// # Errors
-    ///
-    /// [`RateError`] for a negative number and for one that is none.
-    pub fn new(count: f64, per: Per) -> Result<Option<Self>, RateError> {
-        if count.is_nan() || count < 0.0 {
-            return Err(RateError::Number(count.to_string()));
-        }
-        let limits = count > 0.0 && count.is_finite();
-        Ok(limits.then_some(Self { count, per }))
+    /// So many tasks each second, more than none.
+    #[must_use]
+    pub const fn per_second(tasks: f64) -> Self {
+        let per = Per::Second;
+        Self { tasks, per }
     }
 
-    /// Reads a rate as Celery writes it: a number, alone or with `/s`, `/m` or `/h`. Nothing and zero are no limit.
+    /// So many tasks each minute, more than none.
+    #[must_use]
+    pub const fn per_minute(tasks: f64) -> Self {
+        let per = Per::Minute;
+        Self { tasks, per }
+    }
+
+    /// So many tasks each hour, more than none.
+    #[must_use]
+    pub const fn per_hour(tasks: f64) -> Self {
+        let per = Per::Hour;
+        Self { tasks, per }
+    }
+
+    /// The time from one task to the next.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        let seconds = self.per.seconds() / self.tasks;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// Reads a rate; `None` is no limit: `0`, `0/s` and an empty text.
     ///
     /// # Errors
     ///
-    /// [`RateError`] when it is none.
+    /// [`RateError`] for what is no rate.
     pub fn parse(text: &str) -> Result<Option<Self>, RateError> {
+        let text = text.trim();
         if text.is_empty() {
             return Ok(None);
         }
-        let (count, unit) = text.split_once('/').unwrap_or((text, ""));
-        let per = match unit {
-            "" => Per::Unsaid,
-            "s" => Per::Second,
+        let (tasks, unit) = text.split_once('/').unwrap_or((text, ""));
+        let per = match unit.trim() {
+            "" | "s" => Per::Second,
             "m" => Per::Minute,
             "h" => Per::Hour,
             other => return Err(RateError::Unit(other.to_owned())),
         };
-        let number = count.trim().parse();
-        let number = number.map_err(|_| RateError::Number(count.to_owned()))?;
-        Self::new(number, per)
+        let number = tasks.trim().parse().ok();
+        let number = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        let tasks = number.ok_or_else(|| RateError::Number(tasks.to_owned()))?;
+        Ok((tasks > 0.0).then_some(Self { tasks, per }))
     }
+}
 
-    /// How many tasks may start in a second.
-    #[must_use]
-    pub fn per_second(self) -> f64 {
-        self.count / self.per.seconds()
-    }
+impl FromStr for Rate {
+    type Err = RateError;
 
-    /// The time from the start of one task to that of the next; at most a hundred years.
-    #[must_use]
-    pub fn interval(self) -> Duration {
-        const CENTURY: f64 = 100.0 * 366.0 * 86_400.0;
-        Duration::from_secs_f64(self.per_second().recip().min(CENTURY))
+    /// Reads a rate that is a limit.
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        Self::parse(text)?.ok_or_else(|| RateError::Number(text.to_owned()))
     }
 }
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.count, self.per.suffix())
+        let per = match self.per {
+            Per::Second => 's',
+            Per::Minute => 'm',
+            Per::Hour => 'h',
+        };
+        write!(f, "{}/{per}", self.tasks)
     }
 }
 
-/// Why a text is no rate; shown as Celery does.
+/// A text that is no rate; shown as Celery does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RateError {
-    /// What stands before the slash is no number, or a negative one.
+    /// What stands before the slash is no number of tasks.
     Number(String),
     /// What stands behind it is none of `s`, `m` and `h`.
     Unit(String),
@@ -128,7 +129,7 @@ impl fmt::Display for RateError {
                 let text = python::text(text);
                 write!(f, "could not convert string to float: {text}")
             }
-            Self::Unit(unit) => write!(f, "{}", python::text(unit)),
+            Self::Unit(unit) => f.write_str(unit),
         }
     }
 }
@@ -142,37 +143,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_a_rate_is_read_and_written_again() {
-        for (text, per_second) in [
-            ("10", 10.0),
-            ("10/s", 10.0),
-            ("30/m", 0.5),
-            ("36/h", 0.01),
-            ("0.5/s", 0.5),
+    fn rates_are_read_and_written_as_in_celery() {
+        for (text, millis) in [
+            ("10/s", 100),
+            ("10", 100),
+            ("10/", 100),
+            ("0.5", 2000),
+            ("10/m", 6000),
+            (" 2/h ", 1_800_000),
         ] {
-            let rate = Rate::parse(text).expect("a rate").expect("a limit");
-            assert!((rate.per_second() - per_second).abs() < 1e-9, "{text}");
-            assert_eq!(rate.to_string(), text);
+            let rate: Rate = text.parse().expect(text);
+            assert_eq!(rate.interval(), Duration::from_millis(millis), "{text}");
+            assert_eq!(rate.to_string().parse(), Ok(rate));
         }
-        let slash = Rate::parse("10/").expect("a rate").expect("a limit");
-        assert_eq!(slash.per_second(), 10.0);
-    }
-
-    #[test]
-    fn nothing_and_zero_are_no_limit() {
-        for text in ["", "0", "0/m", "0.0", "inf"] {
-            assert_eq!(Rate::parse(text), Ok(None), "{text}");
+        assert_eq!(Rate::per_minute(10.0).to_string(), "10/m");
+        for none in ["", "0", "0/s", "0.0/h"] {
+            assert_eq!(Rate::parse(none), Ok(None), "{none}");
         }
     }
 
     #[test]
     fn what_is_no_rate_is_told_as_python_does() {
-        let told = |text| Rate::parse(text).expect_err("no rate").to_string();
+        let told = |text| Rate::parse(text).expect_err(text).to_string();
         assert_eq!(told("often"), "could not convert string to float: 'often'");
-        assert_eq!(told("10/d"), "'d'");
-        assert_eq!(told("10/s/s"), "'s/s'");
-        for text in ["-1/s", "nan", "/s", " "] {
-            assert!(Rate::parse(text).is_err(), "{text}");
+        assert_eq!(told("10/d"), "d");
+        for wrong in ["x", "/", "/s", "-1/s", "inf/s", "nan", "10/s/s"] {
+            assert!(Rate::parse(wrong).is_err(), "{wrong}");
         }
     }
 

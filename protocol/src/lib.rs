@@ -10,8 +10,8 @@
 //! | [`header`], [`message`] | all that travels: beside the body, and the body |
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
-//! | [`reply`] | results on their way back |
-//! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`reply`], [`repr`] | results on their way back; values as text for people |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`control`], [`rate`] | remote control; how often tasks may start |

@@ -116,8 +116,9 @@ impl Decoder {
         } = arrived;
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
-        let id = &message.header.id;
-        let is_revoked = self.revocations.is_revoked(id, self.clock.instant());
+        let is_revoked = self
+            .revocations
+            .is_revoked(&message.header, self.clock.instant());
         let remaining = remaining(&message.header, now);
         let redeliveries = match self.delivery_limit {
             Some(limit) if !is_revoked && remaining.is_none() => {
@@ -170,7 +171,7 @@ impl Decoder {
             redeliveries,
         } = received;
         let now = self.clock.now();
-        let Some(entered) = self.revocations.enter(card.id(), self.clock.instant()) else {
+        let Some(entered) = self.revocations.enter(card.header(), self.clock.instant()) else {
             return Err(Box::new(NoJob::Revoked(Arc::clone(card))));
         };
         if is_late(card.header(), now) {

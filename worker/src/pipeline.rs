@@ -264,6 +264,7 @@ impl Pipeline {
             time,
             revoked: entered.revoked().clone(),
             revoke_grace: self.revoke_grace,
+            terminated: entered.terminated().clone(),
             abort: self.abort.clone(),
         };
         // the end of a blocking attempt is awaited, as nothing can end it

@@ -10,9 +10,11 @@
 //! | [`header`], [`message`] | all that travels: beside the body, and the body |
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
-//! | [`reply`] | results on their way back |
-//! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`reply`], [`repr`] | results on their way back; values as text for people |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
+//! | [`control`], [`rate`] | remote control; how often tasks may start |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
@@ -24,9 +26,11 @@ pub mod call;
 pub mod clock;
 pub mod codec;
 pub mod context;
+pub mod control;
 pub mod dead;
 pub mod delay;
 pub mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod expansion;
 pub mod header;
@@ -39,7 +43,9 @@ pub mod options;
 pub mod outcome;
 pub mod policy;
 pub mod property;
+pub mod rate;
 pub mod reply;
+pub mod repr;
 pub mod revoke;
 pub mod spec;
 pub mod task;

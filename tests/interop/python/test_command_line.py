@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from broker import until
+from conftest import command
+from fixture import Worker
 
 INSPECT = "active reserved scheduled registered stats active_queues revoked conf report ping clock".split()
 
@@ -119,9 +121,6 @@ class TestControl:
 
     @pytest.fixture(scope="class")
     def own_cli_worker(self):
-        from conftest import command
-        from fixture import Worker
-
         worker = Worker(command())
         yield worker
         worker.stop()

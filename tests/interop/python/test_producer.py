@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from broker import SOON, Wire, until
+from broker import SOON, Inbox, Wire, until
 
 
 class TestCalls:
@@ -124,7 +124,7 @@ class TestMessages:
 
         def sent(**request):
             answer = produce(vhost=vhost, **request)
-            inbox = sent.inbox = sent.inbox or broker_inbox(wire)
+            inbox = sent.inbox = sent.inbox or Inbox(wire, "celery")
             message = inbox.one(lambda m: m.headers.get("id") == answer["id"] or m.headers.get("root_id"))
             return answer, message
 
@@ -167,12 +167,6 @@ class TestMessages:
         assert [step["task"] for step in message.json[2]["chain"]] == ["wire.mul", "wire.add"]
         for step in message.json[2]["chain"]:
             assert step["options"]["task_id"] and step["options"]["reply_to"] == message.properties["reply_to"]
-
-
-def broker_inbox(wire):
-    from broker import Inbox
-
-    return Inbox(wire, "celery")
 
 
 class TestControl:

@@ -296,7 +296,7 @@ class TestErrbacks:
 
     def test_a_retry_calls_no_errback(self, wire, inbox):
         errback = step("wire.errback", reply_to=inbox.queue, task_id="eb")
-        wire.send("wire.retry_n", [1, 0.01], embed={"errbacks": [errback]}, reply_to=inbox, id="again")
+        wire.send("wire.retry_n", [1, 0.3], embed={"errbacks": [errback]}, reply_to=inbox, id="again")
         inbox.final("again")
         assert [message.json["task_id"] for message in inbox.during(0.3)] == ["again", "again"]
 

@@ -15,6 +15,8 @@ from fixture import Worker
 
 INSPECT = "active reserved scheduled registered stats active_queues revoked conf report ping clock".split()
 
+AS_JSON = "active stats registered".split()
+
 
 def celery(worker, *words, status=0):
     """The output of one command."""
@@ -42,7 +44,7 @@ def work(module_worker):
 def printed(module_worker, work):
     """What each inspect command prints, as text and as JSON."""
     calls = {name: ("inspect", "-d", module_worker.node, "-t", "5", name) for name in INSPECT}
-    calls.update({f"{name} json": (*words[:-1], "--json", name) for name, words in calls.items()})
+    calls.update({f"{name} json": (*calls[name][:-1], "--json", name) for name in AS_JSON})
     calls["status"] = ("status", "-t", "3")
     calls["query_task"] = ("inspect", "-d", module_worker.node, "query_task", work["running"], work["reserved"])
     with ThreadPoolExecutor(3) as pool:
@@ -56,7 +58,7 @@ class TestInspect:
         assert lines[0] == f"->  {module_worker.node}: OK"
         assert lines[-1] == "1 node online."
 
-    @pytest.mark.parametrize("name", INSPECT)
+    @pytest.mark.parametrize("name", AS_JSON)
     def test_as_json(self, module_worker, printed, name):
         answer = json.loads(printed[f"{name} json"].splitlines()[0])
         assert list(answer) == [module_worker.node]

@@ -103,7 +103,8 @@ class TestRetries:
         assert seen["retries"] == 2 and seen["id"] == result.id
 
     def test_each_retry_is_told_with_its_cause(self, wire, inbox):
-        wire.send("wire.retry_n", [2, 0.01], reply_to=inbox, id="r")
+        # long enough that the processes of a Python worker keep the order
+        wire.send("wire.retry_n", [2, 0.3], reply_to=inbox, id="r")
         inbox.final()
         bodies = [message.json for message in inbox.messages]
         assert [body["status"] for body in bodies] == ["RETRY", "RETRY", "SUCCESS"]
@@ -139,7 +140,7 @@ class TestRetries:
             worker.call("retry_limited", 2, 0.01)
 
     def test_as_many_attempts_as_allowed(self, wire, inbox):
-        wire.send("wire.retry_limited", [2, 0.01], reply_to=inbox)
+        wire.send("wire.retry_limited", [2, 0.3], reply_to=inbox)
         inbox.final()
         assert [message.json["status"] for message in inbox.messages] == ["RETRY", "RETRY", "FAILURE"]
 

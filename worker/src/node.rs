@@ -50,7 +50,7 @@ impl Node {
     ) -> Self {
         let revocations = Revocations::new(parts.revocation_memory, MOST_REMEMBERED);
         let roster = Arc::new(Roster::default());
-        let task_limits = Arc::new(TaskLimits::default());
+        let task_limits = Arc::new(TaskLimits::of(&parts.registry));
         let clock = Arc::new(LamportClock::new());
         let events = Events::new(Setup {
             name: parts.name.clone(),

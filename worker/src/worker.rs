@@ -201,8 +201,6 @@ impl Worker {
         let _listening = parts.listen(&session, &node.revocations).await;
         let _following = node.follow_load();
         let telling = node.tell_monitors();
-        // to the very end: what drains can still be looked at and terminated
-        let _answering = parts.answer(&node).await;
         for plan in &parts.queues {
             let opened = node.queues.open(plan.clone(), Topology::default()).await;
             opened.map_err(|source| WorkerError::Consume {
@@ -210,6 +208,8 @@ impl Worker {
                 source: Box::new(source),
             })?;
         }
+        // to the very end: what drains can still be looked at and terminated
+        let _answering = parts.answer(&node).await;
         info!(target: "coney::worker", "{}", banner::text(&parts));
         tokio::select! {
             () = stop => {}

@@ -9,8 +9,6 @@ use coney_protocol::header::TimeLimit;
 use coney_protocol::id::TaskId;
 use coney_protocol::rate::Rate;
 
-use crate::registry::Registry;
-
 /// A task that has to wait for its turn waits for this time at most before it asks again, so that a new limit takes
 /// effect soon.
 const ASKS_AGAIN: Duration = Duration::from_secs(10);
@@ -46,18 +44,6 @@ struct Bucket {
 }
 
 impl TaskLimits {
-    /// The rates that tasks have of their own.
-    pub(crate) fn of(registry: &Registry) -> Self {
-        let limits = Self::default();
-        for handler in registry.sorted() {
-            let spec = handler.spec();
-            if spec.rate_limit.is_some() {
-                limits.set_rate(spec.name, spec.rate_limit);
-            }
-        }
-        limits
-    }
-
     /// Sets the time limits of a task instead of its own.
     pub(crate) fn set_time(&self, task: &str, limit: TimeLimit) {
         self.book().times.insert(task.to_owned(), limit);

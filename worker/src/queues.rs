@@ -193,6 +193,7 @@ impl Common {
         Pipeline {
             decoder: Decoder {
                 queue: Arc::clone(&queue),
+                worker: (*self.name).into(),
                 registry: Arc::clone(&self.registry),
                 states: Arc::clone(&self.states),
                 limits: self.limits,

@@ -150,7 +150,7 @@ impl Replies {
     }
 }
 
-/// What the caller is told instead of a reply that cannot be read, such as one with a NaN in it.
+/// What the caller is told instead of a reply that cannot be read, one that is no JSON.
 fn unreadable(id: TaskId, error: &serde_json::Error) -> Reply {
     let report = ErrorReport::new("UnreadableReply", format!("the reply is no JSON: {error}"));
     Reply::failure(id, Status::Failure, &report)

@@ -4,6 +4,7 @@ pub mod absent;
 pub mod body;
 pub mod compression;
 pub mod typed;
+pub(crate) mod words;
 
 /// Any JSON as it travelled, byte for byte: for arguments and outputs that are passed on as they are.
 ///

@@ -303,6 +303,8 @@ fn check_body(recorded: &Recorded, message: &Message) {
     let compression = recorded.json["headers"]["compression"].as_str();
     let refused = match (content_type, compression) {
         ("application/json", None | Some("application/x-gzip")) => None,
+        ("application/json", Some("application/x-bz2")) if cfg!(feature = "bzip2") => None,
+        ("application/json", Some("application/zstd")) if cfg!(feature = "zstd") => None,
         ("application/json", Some(compression)) => Some(compression),
         (content_type, _) => Some(content_type),
     };

@@ -13,6 +13,7 @@ use coney_protocol::wire::Limits;
 
 use crate::error::{BuildError, BuildProblem};
 use crate::handler::Handler;
+use crate::pool::Range;
 use crate::registry::{Registry, Tasks};
 use crate::revocations::{DEFAULT_MEMORY, DEFAULT_REVOKE_GRACE};
 use crate::shutdown::DEFAULT_GRACE;
@@ -51,6 +52,9 @@ pub struct WorkerBuilder {
     revocation_memory: Duration,
     revoke_grace: Duration,
     outlives_connection: bool,
+    task_events: bool,
+    /// Slots that all queues share, at least and at most.
+    concurrency: Option<(u32, u32)>,
     problems: Vec<BuildProblem>,
 }
 
@@ -68,6 +72,8 @@ impl WorkerBuilder {
             revocation_memory: DEFAULT_MEMORY,
             revoke_grace: DEFAULT_REVOKE_GRACE,
             outlives_connection: false,
+            task_events: false,
+            concurrency: None,
             problems: Vec::new(),
         }
     }
@@ -114,6 +120,23 @@ impl WorkerBuilder {
     #[must_use]
     pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
         self.queues.push(spec);
+        self
+    }
+
+    /// Runs at most so many tasks at once over all queues together, instead of so many of each queue.
+    ///
+    /// Each queue may still look ahead: without a prefetch of its own it holds as many messages again as run.
+    #[must_use]
+    pub fn concurrency(mut self, slots: u32) -> Self {
+        self.concurrency = Some((slots, slots));
+        self
+    }
+
+    /// Runs between `min` and `max` tasks at once over all queues together: more as soon as tasks wait, fewer after half
+    /// a minute with empty slots.
+    #[must_use]
+    pub fn autoscale(mut self, min: u32, max: u32) -> Self {
+        self.concurrency = Some((min, max));
         self
     }
 
@@ -167,6 +190,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// True to tell monitors of every task from the start, as Celery's `-E` does; unless set, they are told once they
+    /// ask (`celery control enable_events`; Flower asks by itself).
+    #[must_use]
+    pub fn task_events(mut self, always: bool) -> Self {
+        self.task_events = always;
+        self
+    }
+
     /// Checks the set-up and makes the worker.
     ///
     /// # Errors
@@ -199,6 +230,18 @@ impl WorkerBuilder {
             |variable| std::env::var(variable).ok(),
             &mut problems,
         );
+        let queues = match self.concurrency {
+            Some((slots, _)) => queues
+                .into_iter()
+                .map(|plan| QueuePlan::new(plan.spec, slots))
+                .collect(),
+            None => queues,
+        };
+        if let Some((min, max)) = self.concurrency
+            && (min == 0 || min > max)
+        {
+            problems.push(BuildProblem::Concurrency { min, max });
+        }
         BuildError::of(problems)?;
         Ok(Worker::new(crate::worker::Parts {
             name: self.name.unwrap_or_else(|| default_name(&self.broker)),
@@ -212,6 +255,8 @@ impl WorkerBuilder {
             revocation_memory: self.revocation_memory,
             revoke_grace: self.revoke_grace,
             outlives_connection: self.outlives_connection,
+            task_events: self.task_events,
+            slots: self.concurrency.map(|(min, max)| Range::new(min, max)),
         }))
     }
 }

@@ -291,7 +291,7 @@ fn rejected(report: &ErrorReport) -> ErrorReport {
 }
 
 /// What Celery answers when a task runs into its hard limit.
-fn time_limit(limit: Duration) -> ErrorReport {
+pub(crate) fn time_limit(limit: Duration) -> ErrorReport {
     let seconds = limit.as_secs_f64();
     let argument = match limit.subsec_nanos() {
         0 => limit.as_secs().into(),

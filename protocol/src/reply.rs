@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codec::words;
+use crate::error::DecodeError;
 use crate::id::TaskId;
 use crate::outcome::ErrorReport;
 use crate::wire::time;
@@ -144,6 +145,25 @@ impl Reply {
             date_done: wire.date_done.and_then(|text| time::parse(&text)),
             group_id: wire.group_id.map(Cow::into_owned),
             parent_id: wire.parent_id,
+        })
+    }
+
+    /// Reads a reply in any format that this program knows.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has no `status` or no `task_id`.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, DecodeError> {
+        #[cfg(feature = "msgpack")]
+        if content_type == Some(crate::codec::MSGPACK) {
+            let json = crate::codec::msgpack::to_json(body, usize::MAX)?;
+            return Self::decode(&json).map_err(DecodeError::Body);
+        }
+        Self::decode(body).map_err(|error| match content_type {
+            None | Some(crate::codec::JSON) => DecodeError::Body(error),
+            Some(other) => DecodeError::ContentType {
+                found: other.to_owned(),
+            },
         })
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::write::ZlibEncoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::codec::{JSON, Limits, words};
+use crate::codec::{JSON, Limits, Serializer, words};
 use crate::error::DecodeError;
 use crate::message::Body;
 
@@ -130,7 +130,10 @@ impl Body {
     ///   [`DecodeError::Compressed`] for bytes that are not that.
     /// - [`DecodeError::TooLarge`] beyond `limits`, without ever holding more than that.
     pub fn plain(&self, limits: &Limits) -> Result<Bytes, DecodeError> {
-        self.check_json()?;
+        let is_msgpack = self.is_msgpack(limits);
+        if !is_msgpack {
+            self.check_json()?;
+        }
         let limit = limits.body;
         let plain = match self.compression.as_deref() {
             None if self.bytes.len() > limit => Err(DecodeError::TooLarge { limit }),
@@ -142,7 +145,44 @@ impl Body {
                 }),
             },
         };
-        words::escape(plain?, limit).ok_or(DecodeError::TooLarge { limit })
+        let plain = plain?;
+        #[cfg(feature = "msgpack")]
+        let plain = match is_msgpack {
+            true => super::msgpack::to_json(&plain, limit)?.into(),
+            false => plain,
+        };
+        words::escape(plain, limit).ok_or(DecodeError::TooLarge { limit })
+    }
+
+    #[cfg(feature = "msgpack")]
+    fn is_msgpack(&self, limits: &Limits) -> bool {
+        let media_type = self.content_type.as_deref().unwrap_or_default();
+        limits.msgpack && media_type == super::MSGPACK
+    }
+
+    #[cfg(not(feature = "msgpack"))]
+    #[allow(clippy::unused_self, reason = "the feature looks at both")]
+    fn is_msgpack(&self, _: &Limits) -> bool {
+        false
+    }
+
+    /// The same body, written otherwise.
+    #[must_use]
+    pub fn serialized(self, serializer: Serializer) -> Self {
+        match serializer {
+            Serializer::Json => self,
+            #[cfg(feature = "msgpack")]
+            Serializer::Msgpack => match super::msgpack::of_json(&self.bytes) {
+                Some(bytes) => Self {
+                    content_type: Some(super::MSGPACK.into()),
+                    content_encoding: Some("binary".into()),
+                    bytes: bytes.into(),
+                    ..self
+                },
+                // it has Python's bare words
+                None => self,
+            },
+        }
     }
 
     /// The same body, compressed.

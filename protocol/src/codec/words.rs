@@ -32,6 +32,19 @@ pub(crate) fn float(word: &str) -> Option<f64> {
     }
 }
 
+/// The word that Python writes for a float that JSON does not have.
+#[cfg(feature = "msgpack")]
+pub(crate) fn of(float: f64) -> Option<&'static str> {
+    if float.is_finite() {
+        return None;
+    }
+    Some(match (float.is_nan(), float > 0.0) {
+        (true, _) => "NaN",
+        (false, true) => "Infinity",
+        (false, false) => "-Infinity",
+    })
+}
+
 /// The word that JSON starts with a typed value for, and how long that is.
 pub(crate) fn at_start(json: &str) -> Option<(&'static str, usize)> {
     let (word, typed) = WORDS.iter().find(|(_, typed)| json.starts_with(typed))?;

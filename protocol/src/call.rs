@@ -505,7 +505,8 @@ fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(),
             }
         }
         queue => {
-            check_queue_name(queue.name()).map_err(unusable("the queue name", queue.name()))?
+            let name = queue.name();
+            check_queue_name(name).map_err(unusable("the queue name", name))?;
         }
     }
     for (name, _) in options.headers.iter() {

@@ -145,7 +145,15 @@ impl WorkerBuilder {
     /// The largest body that is read, in bytes after decompression; larger messages become dead letters.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.limits = Limits::default().body(bytes);
+        self.limits = self.limits.body(bytes);
+        self
+    }
+
+    /// Whether bodies may be MessagePack as well as JSON; false unless set.
+    #[cfg(feature = "msgpack")]
+    #[must_use]
+    pub fn accept_msgpack(mut self, accepted: bool) -> Self {
+        self.limits = self.limits.msgpack(accepted);
         self
     }
 

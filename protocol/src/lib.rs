@@ -10,6 +10,7 @@
 //! | [`header`], [`message`] | all that travels: beside the body, and the body |
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
+//! | [`canvas`] | what follows from a task: chains, groups, links |
 //! | [`reply`] | results on their way back |
 //! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`revoke`] | revocations on their way to all workers |
@@ -21,6 +22,7 @@
 pub mod answer;
 pub mod argument;
 pub mod call;
+pub mod canvas;
 pub mod clock;
 pub mod codec;
 pub mod context;

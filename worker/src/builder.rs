@@ -13,6 +13,7 @@ use coney_protocol::wire::Limits;
 
 use crate::error::{BuildError, BuildProblem};
 use crate::handler::Handler;
+use crate::pool::Range;
 use crate::registry::{Registry, Tasks};
 use crate::revocations::{DEFAULT_MEMORY, DEFAULT_REVOKE_GRACE};
 use crate::shutdown::DEFAULT_GRACE;
@@ -51,6 +52,8 @@ pub struct WorkerBuilder {
     revocation_memory: Duration,
     revoke_grace: Duration,
     outlives_connection: bool,
+    /// Slots that all queues share, at least and at most.
+    concurrency: Option<(u32, u32)>,
     problems: Vec<BuildProblem>,
 }
 
@@ -68,6 +71,7 @@ impl WorkerBuilder {
             revocation_memory: DEFAULT_MEMORY,
             revoke_grace: DEFAULT_REVOKE_GRACE,
             outlives_connection: false,
+            concurrency: None,
             problems: Vec::new(),
         }
     }
@@ -114,6 +118,23 @@ impl WorkerBuilder {
     #[must_use]
     pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
         self.queues.push(spec);
+        self
+    }
+
+    /// Runs at most so many tasks at once over all queues together, instead of so many of each queue.
+    ///
+    /// Each queue may still look ahead: without a prefetch of its own it holds as many messages again as run.
+    #[must_use]
+    pub fn concurrency(mut self, slots: u32) -> Self {
+        self.concurrency = Some((slots, slots));
+        self
+    }
+
+    /// Runs between `min` and `max` tasks at once over all queues together: more as soon as tasks wait, fewer after half
+    /// a minute with empty slots.
+    #[must_use]
+    pub fn autoscale(mut self, min: u32, max: u32) -> Self {
+        self.concurrency = Some((min, max));
         self
     }
 
@@ -199,6 +220,18 @@ impl WorkerBuilder {
             |variable| std::env::var(variable).ok(),
             &mut problems,
         );
+        let queues = match self.concurrency {
+            Some((slots, _)) => queues
+                .into_iter()
+                .map(|plan| QueuePlan::new(plan.spec, slots))
+                .collect(),
+            None => queues,
+        };
+        if let Some((min, max)) = self.concurrency
+            && (min == 0 || min > max)
+        {
+            problems.push(BuildProblem::Concurrency { min, max });
+        }
         BuildError::of(problems)?;
         Ok(Worker::new(crate::worker::Parts {
             name: self.name.unwrap_or_else(|| default_name(&self.broker)),
@@ -212,6 +245,7 @@ impl WorkerBuilder {
             revocation_memory: self.revocation_memory,
             revoke_grace: self.revoke_grace,
             outlives_connection: self.outlives_connection,
+            slots: self.concurrency.map(|(min, max)| Range::new(min, max)),
         }))
     }
 }

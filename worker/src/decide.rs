@@ -264,7 +264,7 @@ impl Facts<'_> {
 }
 
 /// What Celery answers when a task runs into its hard limit.
-fn time_limit(limit: Duration) -> ErrorReport {
+pub(crate) fn time_limit(limit: Duration) -> ErrorReport {
     ErrorReport::new("TimeLimitExceeded", limit.as_secs_f64().to_string())
         .module("billiard.exceptions")
 }

@@ -8,12 +8,12 @@ use coney_amqp::Acker;
 use coney_protocol::context::TaskContext;
 use coney_protocol::header::TimeLimit;
 use futures_util::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::handler::{Attempt, Handler};
 use crate::outcome::{Outcome, message_of};
+use crate::pool::Slot;
 use crate::telemetry;
 
 /// What an attempt has to keep to.
@@ -43,7 +43,7 @@ pub(crate) async fn execute(
     attempt: Attempt,
     limits: &Limits,
     delivery: Option<&Acker>,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
@@ -100,11 +100,7 @@ async fn lost(delivery: Option<&Acker>) {
     }
 }
 
-async fn run_async(
-    attempt: Attempt,
-    delivery: Option<&Acker>,
-    _slot: OwnedSemaphorePermit,
-) -> Outcome {
+async fn run_async(attempt: Attempt, delivery: Option<&Acker>, _slot: Slot) -> Outcome {
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     let ended = match delivery {
         Some(delivery) => delivery.while_answered(attempt).await,
@@ -113,11 +109,7 @@ async fn run_async(
     ended.unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
 }
 
-async fn run_blocking(
-    attempt: Attempt,
-    span: tracing::Span,
-    slot: OwnedSemaphorePermit,
-) -> Outcome {
+async fn run_blocking(attempt: Attempt, span: tracing::Span, slot: Slot) -> Outcome {
     let joined = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         // a blocking task does all its work in its first poll

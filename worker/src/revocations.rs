@@ -70,6 +70,13 @@ impl Revocations {
         running.is_some()
     }
 
+    /// True if a task is revoked.
+    pub(crate) fn is_revoked(&self, id: &TaskId, now: Instant) -> bool {
+        let mut book = self.book();
+        book.forget(now, self.memory, self.most);
+        book.revoked.contains_key(id)
+    }
+
     /// Lets a task in, unless it is revoked.
     pub(crate) fn enter(self: &Arc<Self>, id: &TaskId, now: Instant) -> Option<Entered> {
         let mut book = self.book();

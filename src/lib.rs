@@ -31,6 +31,7 @@ use std::time::Duration;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use coney_macros::{Queue, TaskError, task};
+pub use coney_protocol::argument::{Args, Kwargs};
 pub use coney_protocol::call::{Call, DynamicCall, Sender};
 pub use coney_protocol::context::{CancellationToken, ProgressError, TaskContext};
 pub use coney_protocol::error::{ArgumentError, ArgumentErrorKind, DecodeError, EncodeError};
@@ -38,9 +39,10 @@ pub use coney_protocol::id::TaskId;
 pub use coney_protocol::inject::{FromContext, Requirements, State};
 pub use coney_protocol::options::Priority;
 pub use coney_protocol::outcome::{
-    BoxError, ErrorReport, Failure, Next, Result, TaskError, WireError,
+    BoxError, ErrorReport, Exception, Failure, Next, Result, TaskError, WireError,
 };
 pub use coney_protocol::property::{Table, Value};
+pub use coney_protocol::rate::Rate;
 pub use coney_protocol::spec::{
     AckMode, Backoff, DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec,
 };

@@ -5,19 +5,21 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::answer::{AnswerOk, answer_ok};
-use crate::argument::Params;
+use crate::argument::{Encoded, Params};
 use crate::codec::body::EMPTY_EMBED;
-use crate::context::TaskContext;
-use crate::error::EncodeError;
+use crate::context::{Children, TaskContext};
+use crate::error::{ArgumentError, ArgumentErrorKind, EncodeError};
 use crate::header::{self, Header, TimeLimit, names};
 use crate::id::TaskId;
 use crate::message::{Body, Message};
 use crate::name::{NameError, check_queue_name, check_task_name};
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::Value;
+use crate::repr;
 use crate::spec::{Queue, RetryPolicy};
 use crate::task::Task;
 
@@ -54,20 +56,16 @@ impl<T: Task> Call<T> {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<T::Output, T::Error>, EncodeError> {
-        let mut json = Vec::with_capacity(128);
-        json.extend_from_slice(b"[[],{");
+        let mut arguments = Encoded::default();
         T::PARAMS
-            .encode(&self.arguments, &mut json)
+            .encode(&self.arguments, &mut arguments)
             .map_err(|source| EncodeError::Argument {
                 task: T::SPEC.name.to_owned(),
                 source,
             })?;
-        json.extend_from_slice(b"},");
-        json.extend_from_slice(EMPTY_EMBED.as_bytes());
-        json.push(b']');
         let options = self.options.or(&T::SPEC);
         let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
-        Prepared::new(T::SPEC.name, json, options, target, T::ANSWER.0, now)
+        Prepared::new(T::SPEC.name, &arguments, options, target, T::ANSWER.0, now)
     }
 
     /// Sends the call and returns a handle to its result.
@@ -87,7 +85,7 @@ impl<T: Task> Call<T> {
     ) -> impl Future<Output = Result<S::Handle<T::Output, T::Error>, S::Error>> + Send + use<'_, T, S>
     {
         let prepared = self.prepare_at(sender.now());
-        async move { sender.deliver(prepared?).await }
+        async move { sent(prepared?, sender).await }
     }
 }
 
@@ -96,18 +94,43 @@ impl<T: Task> Call<T> {
 #[derive(Debug)]
 pub struct DynamicCall {
     task: String,
-    arguments: Json,
+    arguments: Encoded,
+    wrong: Option<EncodeError>,
     options: CallOptions,
 }
 
 impl DynamicCall {
     /// A call of the task with this wire name: an array gives the arguments by position, an object by name.
     pub fn new(task: impl Into<String>, arguments: Json) -> Self {
-        Self {
+        let call = Self {
             task: task.into(),
-            arguments,
+            arguments: Encoded::default(),
+            wrong: None,
             options: CallOptions::default(),
+        };
+        match arguments {
+            Json::Null => call,
+            Json::Object(named) => call.kwargs(&named),
+            other => call.args(&other),
         }
+    }
+
+    /// Gives all arguments by position: anything that is a JSON array.
+    pub fn args<A: Serialize + ?Sized>(mut self, args: &A) -> Self {
+        match inside(args, b'[') {
+            Ok(items) => self.arguments.args = items,
+            Err(wrong) => self.wrong = Some(wrong.of(&self.task)),
+        }
+        self
+    }
+
+    /// Gives all arguments by name: anything that is a JSON object.
+    pub fn kwargs<A: Serialize + ?Sized>(mut self, kwargs: &A) -> Self {
+        match inside(kwargs, b'{') {
+            Ok(members) => self.arguments.kwargs = members,
+            Err(wrong) => self.wrong = Some(wrong.of(&self.task)),
+        }
+        self
     }
 
     /// Encodes the call; a delay counts from now.
@@ -125,16 +148,9 @@ impl DynamicCall {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<Json, Json>, EncodeError> {
-        let body = match &self.arguments {
-            Json::Array(_) => format!("[{},{{}},{EMPTY_EMBED}]", self.arguments),
-            Json::Object(_) => format!("[[],{},{EMPTY_EMBED}]", self.arguments),
-            Json::Null => format!("[[],{{}},{EMPTY_EMBED}]"),
-            other => {
-                return Err(EncodeError::Shape {
-                    found: kind_of(other),
-                });
-            }
-        };
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
         let target = self
             .options
             .target
@@ -142,7 +158,7 @@ impl DynamicCall {
             .unwrap_or(Target::Queue(crate::spec::DefaultQueue::SPEC));
         Prepared::new(
             &self.task,
-            body.into_bytes(),
+            &self.arguments,
             self.options,
             target,
             answer_ok::<Json>(),
@@ -164,18 +180,58 @@ impl DynamicCall {
         sender: &S,
     ) -> impl Future<Output = Result<S::Handle<Json, Json>, S::Error>> + Send + use<'_, S> {
         let prepared = self.prepare_at(sender.now());
-        async move { sender.deliver(prepared?).await }
+        async move { sent(prepared?, sender).await }
     }
 }
 
-fn kind_of(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "a truth value",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "an object",
+/// Sends an encoded call, and tells its parent when that is done.
+async fn sent<O: Send + 'static, E: 'static, S: Sender>(
+    mut call: Prepared<O, E>,
+    sender: &S,
+) -> Result<S::Handle<O, E>, S::Error> {
+    let (siblings, id) = (call.siblings.take(), call.message.header.id.clone());
+    let handle = sender.deliver(call).await?;
+    if let Some(siblings) = siblings {
+        siblings.add(id);
+    }
+    Ok(handle)
+}
+
+/// What is wrong with arguments that are given as JSON.
+enum Wrong {
+    Shape(&'static str),
+    Unsent(serde_json::Error),
+}
+
+impl Wrong {
+    fn of(self, task: &str) -> EncodeError {
+        match self {
+            Self::Shape(found) => EncodeError::Shape { found },
+            Self::Unsent(error) => EncodeError::Argument {
+                task: task.to_owned(),
+                source: ArgumentError::of_task("", ArgumentErrorKind::Unsent(error)),
+            },
+        }
+    }
+}
+
+/// What stands between the brackets of a JSON array or object, which `open` says.
+fn inside<A: Serialize + ?Sized>(arguments: &A, open: u8) -> Result<Vec<u8>, Wrong> {
+    let json = serde_json::to_vec(arguments).map_err(Wrong::Unsent)?;
+    match json.trim_ascii() {
+        [first, inner @ .., _] if *first == open => Ok(inner.trim_ascii().to_vec()),
+        other => Err(Wrong::Shape(kind_of(other.first()))),
+    }
+}
+
+fn kind_of(first: Option<&u8>) -> &'static str {
+    match first {
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'n') => "null",
+        _ => "a number",
     }
 }
 
@@ -282,13 +338,15 @@ pub struct Prepared<O, E> {
     pub target: Target,
     /// How the output is read when it comes back.
     pub answer: AnswerOk<O>,
+    /// The children of the task that sends it, if one does: where it is added once it is sent.
+    pub siblings: Option<Children>,
     error: PhantomData<fn() -> E>,
 }
 
 impl<O, E> Prepared<O, E> {
     fn new(
         task: &str,
-        body: Vec<u8>,
+        arguments: &Encoded,
         options: CallOptions,
         target: Target,
         answer: AnswerOk<O>,
@@ -297,6 +355,9 @@ impl<O, E> Prepared<O, E> {
         check_names(task, &options, &target)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
+        let Encoded { args, kwargs } = arguments;
+        header.args_repr = Some(repr::args(&String::from_utf8_lossy(args)));
+        header.kwargs_repr = Some(repr::kwargs(&String::from_utf8_lossy(kwargs)));
         header.eta = start_at(options.start, now)?;
         header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);
@@ -306,6 +367,10 @@ impl<O, E> Prepared<O, E> {
         if let Some(policy) = options.retry {
             header.extra.insert(names::RETRY, policy.to_string());
         }
+        let siblings = options
+            .parent
+            .as_ref()
+            .map(|parent| parent.children.clone());
         if let Some(parent) = options.parent {
             header.root_id = Some(parent.root_id);
             header.parent_id = Some(parent.parent_id);
@@ -316,12 +381,28 @@ impl<O, E> Prepared<O, E> {
             };
         }
         Ok(Self {
-            message: Message::new(header, Body::json(body)),
+            message: Message::new(header, Body::json(body_of(arguments))),
             target,
             answer,
+            siblings,
             error: PhantomData,
         })
     }
+}
+
+/// The body of a call with these arguments that nothing follows.
+fn body_of(arguments: &Encoded) -> Vec<u8> {
+    let Encoded { args, kwargs } = arguments;
+    [
+        b"[[",
+        &**args,
+        b"],{",
+        kwargs,
+        b"},",
+        EMPTY_EMBED.as_bytes(),
+        b"]",
+    ]
+    .concat()
 }
 
 /// When a call shall start, if it is not at once: a time that is past is now.

@@ -11,8 +11,8 @@
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`canvas`] | what follows from a task: chains, groups, links |
-//! | [`reply`] | results on their way back |
-//! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`reply`], [`repr`] | results on their way back; values as text for people |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
@@ -41,7 +41,9 @@ pub mod options;
 pub mod outcome;
 pub mod policy;
 pub mod property;
+pub mod rate;
 pub mod reply;
+pub mod repr;
 pub mod revoke;
 pub mod spec;
 pub mod task;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::context::Children;
 use crate::id::TaskId;
 use crate::property::Table;
 use crate::spec::{QueueSpec, RetryPolicy, TaskSpec};
@@ -108,12 +109,14 @@ pub struct Lineage {
     pub trace: TraceContext,
     /// When the task that sends is no longer worth doing, and so what it sends.
     pub expires: Option<SystemTime>,
+    /// Where the task that sends keeps its children.
+    pub children: Children,
 }
 
 impl Lineage {
     /// Makes a lineage of its parts.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         root_id: TaskId,
         parent_id: TaskId,
         trace: TraceContext,
@@ -124,7 +127,15 @@ impl Lineage {
             parent_id,
             trace,
             expires,
+            children: Children::default(),
         }
+    }
+
+    /// Notes what is sent in this list.
+    #[must_use]
+    pub fn noting(mut self, children: Children) -> Self {
+        self.children = children;
+        self
     }
 }
 

@@ -124,9 +124,19 @@ impl Plan {
         Ok(Some(plan))
     }
 
-    /// Takes what a message embeds as it is: for a task that fails anyway, whose callers are to be told.
+    /// Takes what a message embeds as far as it can be sent, for a task that fails anyway: if not all of it can, only
+    /// whoever waits for a later step is left.
     #[must_use]
-    pub fn unchecked(embed: &Embed<'_>) -> Option<Self> {
+    pub fn salvage(embed: &Embed<'_>) -> Option<Self> {
+        Self::read(embed).unwrap_or_else(|_| {
+            Self::unchecked(&Embed {
+                chain: embed.chain,
+                ..Embed::default()
+            })
+        })
+    }
+
+    fn unchecked(embed: &Embed<'_>) -> Option<Self> {
         let owned = |raw: Option<&RawValue>| raw.map(ToOwned::to_owned);
         let plan = Self {
             callbacks: owned(embed.callbacks),

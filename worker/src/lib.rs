@@ -25,6 +25,8 @@ pub mod decode;
 pub mod error;
 mod events;
 pub mod execute;
+mod flow;
+mod follow;
 pub mod handler;
 mod limits;
 pub mod listen;

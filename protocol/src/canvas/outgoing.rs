@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::canvas::told::{self, Told};
 use crate::header::Header;
 use crate::message::{Body, Message};
+use crate::repr;
 
 /// Where a task is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,15 @@ impl Outgoing {
     /// The message.
     #[must_use]
     pub fn message(&self) -> Message {
-        Message::new(self.header.clone(), Body::json(self.body()))
+        let args = self.args();
+        let kwargs = self.kwargs.trim();
+        let kwargs = kwargs
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        let mut header = self.header.clone();
+        header.args_repr = Some(repr::args(&args));
+        header.kwargs_repr = Some(repr::kwargs(kwargs.unwrap_or_default()));
+        Message::new(header, Body::json(self.body(&args)))
     }
 
     /// Whoever waits for this task and for what follows it, should it not reach a queue.
@@ -81,15 +90,18 @@ impl Outgoing {
             .collect()
     }
 
-    fn body(&self) -> String {
-        let first = self.first.as_deref().map_or("", RawValue::get);
-        let comma = match (first, &*self.args) {
-            ("", _) | (_, "") => "",
-            _ => ", ",
-        };
+    /// The inside of the list of arguments.
+    fn args(&self) -> String {
+        match (self.first.as_deref().map(RawValue::get), &*self.args) {
+            (None, args) => args.to_owned(),
+            (Some(first), "") => first.to_owned(),
+            (Some(first), args) => format!("{first}, {args}"),
+        }
+    }
+
+    fn body(&self, args: &str) -> String {
         format!(
-            r#"[[{first}{comma}{}], {}, {{"callbacks": {}, "errbacks": {}, "chain": {}, "chord": null}}]"#,
-            self.args,
+            r#"[[{args}], {}, {{"callbacks": {}, "errbacks": {}, "chain": {}, "chord": null}}]"#,
             self.kwargs,
             self.callbacks.list(),
             self.errbacks.list(),

@@ -18,6 +18,7 @@
 mod activity;
 pub mod banner;
 pub mod builder;
+mod builtin;
 mod card;
 pub mod consume;
 pub mod decide;

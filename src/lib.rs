@@ -67,8 +67,9 @@ pub use coney_amqp::{
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
     Client, ClientBuilder, ClientStatus, DeadLetter, DeadLetterError, DeadLetterErrorKind,
-    DeadLetters, DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind,
-    RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed, TaskHandle,
+    DeadLetters, DeadReason, Discarded, EventStream, Progress, Redriven, ResultError,
+    ResultErrorKind, RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed,
+    TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
+use coney_amqp::{Broker, ConnectError, ConsumeError, PublishErrorKind, Receipt};
 use coney_protocol::answer::AnswerOk;
 use coney_protocol::call::{DynamicCall, Prepared, Sender};
 use coney_protocol::header::Header;
@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use crate::enqueue::{self, Declared};
 use crate::error::{SendError, SendErrorKind};
+use crate::events::{self, EventStream, Note, Teller};
 use crate::handle::TaskHandle;
 use crate::replies::{Replies, Ticket};
 use crate::revoke::{RevokeError, RevokeErrorKind, Revoker};
@@ -52,6 +53,8 @@ struct Inner {
     declared: Declared,
     replies: Arc<Replies>,
     revoker: Revoker,
+    /// Set if monitors are told of sent tasks.
+    teller: Option<Teller>,
 }
 
 impl Drop for Inner {
@@ -67,6 +70,7 @@ pub struct ClientBuilder {
     broker: Broker,
     max_body: usize,
     trace: Option<TraceSource>,
+    sent_events: bool,
 }
 
 impl Client {
@@ -92,6 +96,7 @@ impl Client {
             broker: broker.clone(),
             max_body: DEFAULT_MAX_BODY,
             trace: None,
+            sent_events: false,
         }
     }
 
@@ -152,9 +157,31 @@ impl Client {
         self.0.revoke(id.into()).await
     }
 
+    /// Listens to what clients and workers tell: which tasks are sent, what becomes of them, which workers are there.
+    ///
+    /// For monitors, and for tests. Each stream has a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsumeError`] when the queue of the stream cannot be declared or consumed.
+    ///
+    /// # Delivery
+    ///
+    /// Events are told to whoever listens at that moment. They may be lost, and are not told twice.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub async fn events(&self) -> Result<EventStream, ConsumeError> {
+        EventStream::open(&self.0.broker).await
+    }
+
     /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
     pub async fn close(&self) {
         self.0.replies.close().await;
+        if let Some(teller) = &self.0.teller {
+            teller.close().await;
+        }
     }
 
     pub(crate) fn way_back(&self) -> WayBack {
@@ -192,6 +219,8 @@ impl Client {
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
         let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
+        let teller = self.0.teller.as_ref();
+        let note = teller.map(|_| events::note(&call.message, &queue, &publication));
         let started = Instant::now();
         let receipt = self.0.broker.publisher().submit(publication).await;
         Ok(Submitted {
@@ -202,6 +231,7 @@ impl Client {
             queue,
             started,
             receipt,
+            note,
         })
     }
 
@@ -262,6 +292,7 @@ pub(crate) struct Submitted<O> {
     queue: String,
     started: Instant,
     receipt: Receipt,
+    note: Option<Note>,
 }
 
 impl<O> Submitted<O> {
@@ -270,13 +301,18 @@ impl<O> Submitted<O> {
         let verdict = self.receipt.await;
         telemetry::sent(&self.queue, verdict.is_ok(), self.started.elapsed());
         match verdict {
-            Ok(()) => Ok(TaskHandle::new(
-                self.task,
-                self.id,
-                self.ticket,
-                self.answer,
-                client.way_back(),
-            )),
+            Ok(()) => {
+                if let (Some(teller), Some(note)) = (&client.0.teller, self.note) {
+                    teller.sent(note);
+                }
+                Ok(TaskHandle::new(
+                    self.task,
+                    self.id,
+                    self.ticket,
+                    self.answer,
+                    client.way_back(),
+                ))
+            }
             Err(error) => {
                 if let PublishErrorKind::Unroutable { .. } | PublishErrorKind::NoExchange { .. } =
                     error.kind()
@@ -336,6 +372,14 @@ impl ClientBuilder {
         self
     }
 
+    /// True to tell monitors of every task that is sent (Celery: `task_send_sent_event`); otherwise they hear of it from
+    /// the worker that receives it.
+    #[must_use]
+    pub fn sent_events(mut self, told: bool) -> Self {
+        self.sent_events = told;
+        self
+    }
+
     /// Makes the client. Nothing is sent or declared yet.
     #[must_use]
     pub fn build(self) -> Client {
@@ -346,6 +390,7 @@ impl ClientBuilder {
             declared: Declared::default(),
             replies: Replies::new(),
             revoker: Revoker::default(),
+            teller: self.sent_events.then(|| Teller::new(&self.broker)),
             broker: self.broker,
         }))
     }

@@ -7,7 +7,7 @@ mod walk;
 
 use std::fmt;
 
-use coney_amqp::{Broker, DeclareError, DeclareErrorKind, Publication, PublishError};
+use coney_amqp::{Acker, Broker, DeclareError, DeclareErrorKind, Publication, PublishError};
 use coney_protocol::id::TaskId;
 use coney_protocol::spec::Queue;
 use coney_protocol::topology;
@@ -22,7 +22,7 @@ pub use self::error::{DeadLetterError, DeadLetterErrorKind};
 pub use self::letter::{DeadLetter, DeadReason};
 pub use self::selection::Selection;
 
-use self::walk::{Taken, Walk};
+use self::walk::Walk;
 
 /// How many letters are on their way back at once.
 const WINDOW: usize = 512;
@@ -152,8 +152,8 @@ impl DeadLetters {
         let mut walk = Walk::start(self, limit).await?;
         loop {
             match walk.next(false).await {
-                Ok(Some((letter, taken))) => {
-                    walk.hold(taken);
+                Ok(Some((letter, acker))) => {
+                    walk.hold(acker);
                     letters.push(letter);
                 }
                 Ok(None) => break,
@@ -181,8 +181,8 @@ impl DeadLetters {
         let mut walk = Walk::start(self, usize::MAX).await?;
         let found = loop {
             match walk.next(false).await {
-                Ok(Some((letter, taken))) => {
-                    walk.hold(taken);
+                Ok(Some((letter, acker))) => {
+                    walk.hold(acker);
                     if letter.id.as_ref() == Some(id) {
                         break Some(letter);
                     }
@@ -235,21 +235,21 @@ impl DeadLetters {
             let taking = !all_seen && failed.is_none() && on_their_way.len() < WINDOW;
             let busy = !on_their_way.is_empty();
             tokio::select! {
-                Some(Returned { taken, verdict }) = on_their_way.next(), if busy => match verdict {
+                Some(Returned { acker, verdict }) = on_their_way.next(), if busy => match verdict {
                     Ok(()) => {
-                        taken.remove();
+                        acker.ack();
                         count += 1;
                     }
                     Err(kind) => {
-                        walk.hold(taken);
+                        walk.hold(acker);
                         failed = failed.or(Some(kind));
                     }
                 },
                 next = walk.next(busy), if taking => match next {
-                    Ok(Some((letter, taken))) if selection.takes(&letter) => {
-                        on_their_way.push(self.put_back(letter, taken));
+                    Ok(Some((letter, acker))) if selection.takes(&letter) => {
+                        on_their_way.push(self.put_back(letter, acker));
                     }
-                    Ok(Some((_, taken))) => walk.hold(taken),
+                    Ok(Some((_, acker))) => walk.hold(acker),
                     Ok(None) => all_seen = true,
                     Err(kind) => failed = Some(kind),
                 },
@@ -292,11 +292,11 @@ impl DeadLetters {
         let mut count = 0;
         loop {
             match walk.next(false).await {
-                Ok(Some((letter, taken))) if selection.takes(&letter) => {
-                    taken.remove();
+                Ok(Some((letter, acker))) if selection.takes(&letter) => {
+                    acker.ack();
                     count += 1;
                 }
-                Ok(Some((_, taken))) => walk.hold(taken),
+                Ok(Some((_, acker))) => walk.hold(acker),
                 Ok(None) => break,
                 Err(kind) => return Err(walk.fail(kind, count).await),
             }
@@ -308,7 +308,7 @@ impl DeadLetters {
     }
 
     /// Publishes a letter to its queue and waits for the confirm. The letter is not settled yet.
-    async fn put_back(&self, letter: DeadLetter, taken: Taken) -> Returned {
+    async fn put_back(&self, letter: DeadLetter, acker: Acker) -> Returned {
         let (id, task) = (letter.id.clone(), letter.task.clone());
         let (properties, body) = letter.into_message();
         let route = self.broker.preset().route(&self.queue);
@@ -316,7 +316,7 @@ impl DeadLetters {
         let verdict = self.broker.publisher().publish(publication).await;
         let unsent = |error: PublishError| DeadLetterErrorKind::Publish { task, id, error };
         Returned {
-            taken,
+            acker,
             verdict: verdict.map_err(unsent),
         }
     }
@@ -354,7 +354,7 @@ impl DeadLetters {
 
 /// A letter that was published, or not, and what removes its dead copy.
 struct Returned {
-    taken: Taken,
+    acker: Acker,
     verdict: Result<(), DeadLetterErrorKind>,
 }
 

@@ -11,6 +11,7 @@
 //! | [`replies`] | one consumer for all results of a client |
 //! | [`dead_letters`] | looking at dead letters, putting them back, throwing them away |
 //! | [`revoke`] | cancelling a task |
+//! | [`events`] | telling monitors of sent tasks; listening to events |
 //! | [`status`] | whether it works, and why not |
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
@@ -20,6 +21,7 @@ pub mod client;
 pub mod dead_letters;
 pub mod enqueue;
 pub mod error;
+pub mod events;
 pub mod handle;
 pub mod replies;
 pub mod revoke;
@@ -32,6 +34,7 @@ pub use dead_letters::{
     Selection,
 };
 pub use error::{ResultError, ResultErrorKind, SendError, SendErrorKind, TaskFailed};
+pub use events::EventStream;
 pub use handle::{Progress, ResultOf, TaskHandle};
 pub use revoke::{RevokeError, RevokeErrorKind};
 pub use status::ClientStatus;

@@ -13,6 +13,7 @@
 //! | [`canvas`] | what follows from a task: chains, groups, links |
 //! | [`reply`], [`repr`] | results on their way back; values as text for people |
 //! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
@@ -29,6 +30,7 @@ pub mod context;
 pub mod dead;
 pub mod delay;
 pub mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod expansion;
 pub mod header;

@@ -3,12 +3,19 @@
 //! A client and a worker compute the same value for a queue, so that either may start first; the `amqp` crate applies
 //! it. Two [`Preset`]s exist: coney's own, and Celery's, to share queues with Python.
 
+mod events;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::delay;
 use crate::property::{Table, Value};
 use crate::spec::QueueSpec;
+
+pub use self::events::{
+    EVENT_EXCHANGE, EVENT_QUEUE_EXPIRES, EVENT_QUEUE_PREFIX, EVENT_TTL, event_exchange,
+    event_queue, event_route,
+};
 
 /// The exchange that native tasks are published to.
 pub const TASK_EXCHANGE: &str = "coney.tasks";

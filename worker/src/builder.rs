@@ -52,6 +52,7 @@ pub struct WorkerBuilder {
     revocation_memory: Duration,
     revoke_grace: Duration,
     outlives_connection: bool,
+    task_events: bool,
     /// Slots that all queues share, at least and at most.
     concurrency: Option<(u32, u32)>,
     problems: Vec<BuildProblem>,
@@ -71,6 +72,7 @@ impl WorkerBuilder {
             revocation_memory: DEFAULT_MEMORY,
             revoke_grace: DEFAULT_REVOKE_GRACE,
             outlives_connection: false,
+            task_events: false,
             concurrency: None,
             problems: Vec::new(),
         }
@@ -188,6 +190,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// True to tell monitors of every task from the start, as Celery's `-E` does; unless set, they are told once they
+    /// ask (`celery control enable_events`; Flower asks by itself).
+    #[must_use]
+    pub fn task_events(mut self, always: bool) -> Self {
+        self.task_events = always;
+        self
+    }
+
     /// Checks the set-up and makes the worker.
     ///
     /// # Errors
@@ -248,6 +258,7 @@ impl WorkerBuilder {
             revocation_memory: self.revocation_memory,
             revoke_grace: self.revoke_grace,
             outlives_connection: self.outlives_connection,
+            task_events: self.task_events,
             slots: self.concurrency.map(|(min, max)| Range::new(min, max)),
         }))
     }

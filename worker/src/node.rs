@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coney_amqp::{Broker, Session};
+use coney_protocol::event::LamportClock;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Meter;
-use crate::events::Events;
+use crate::events::{Counts, Events, Setup, Telling};
 use crate::limits::TaskLimits;
 use crate::queues::{Common, Queues};
 use crate::registry::Registry;
@@ -29,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) task_limits: Arc<TaskLimits>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) events: Events,
+    /// Counts what this process tells and hears; shared by events and remote control.
+    pub(crate) clock: Arc<LamportClock>,
     pub(crate) queues: Queues,
     /// Attempts, and what is settled.
     pub(crate) running: TaskTracker,
@@ -48,7 +51,14 @@ impl Node {
         let revocations = Revocations::new(parts.revocation_memory, MOST_REMEMBERED);
         let roster = Arc::new(Roster::default());
         let task_limits = Arc::new(TaskLimits::default());
-        let events = Events::default();
+        let clock = Arc::new(LamportClock::new());
+        let events = Events::new(Setup {
+            name: parts.name.clone(),
+            broker: parts.broker.clone(),
+            clock: Arc::clone(&clock),
+            always: parts.task_events,
+            counts: counts(&roster),
+        });
         let running = TaskTracker::new();
         let homes = parts.queues.iter().map(|plan| plan.spec.name.to_string());
         let common = Common {
@@ -79,11 +89,17 @@ impl Node {
             task_limits,
             revocations,
             events,
+            clock,
             queues: Queues::new(common, parts.slots),
             running,
             started: Instant::now(),
             asked_to_stop: stopping.child_token(),
         }
+    }
+
+    /// Tells monitors what happens, until the returned value says farewell.
+    pub(crate) fn tell_monitors(&self) -> Telling {
+        self.events.clone().start()
     }
 
     /// Lets the slots follow the load, for as long as the returned set lives.
@@ -96,4 +112,13 @@ impl Node {
         }
         following
     }
+}
+
+/// How busy the worker is, for its heartbeats.
+fn counts(roster: &Arc<Roster>) -> Box<dyn Fn() -> Counts + Send + Sync> {
+    let roster = Arc::clone(roster);
+    Box::new(move || Counts {
+        active: u64::try_from(roster.active().len()).unwrap_or(u64::MAX),
+        processed: roster.totals().values().sum(),
+    })
 }

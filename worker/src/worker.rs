@@ -50,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) revocation_memory: Duration,
     pub(crate) revoke_grace: Duration,
     pub(crate) outlives_connection: bool,
+    pub(crate) task_events: bool,
     /// Slots that all queues share, from the least to the most; each queue has its own if absent.
     pub(crate) slots: Option<Range>,
 }
@@ -196,6 +197,7 @@ impl Worker {
         // to the very end: what runs on after the signal to stop can still be cancelled
         let _listening = parts.listen(&session, &node.revocations).await;
         let _following = node.follow_load();
+        let telling = node.tell_monitors();
         for plan in &parts.queues {
             let opened = node.queues.open(plan.clone(), Topology::default()).await;
             opened.map_err(|source| WorkerError::Consume {
@@ -216,6 +218,7 @@ impl Worker {
         let drained = shutdown::drain(&node.running, &abort, parts.grace, hurry).await;
         session.flush().await;
         session.close().await;
+        telling.farewell().await;
         info!(target: "coney::worker", worker = parts.name, "stopped");
         drained
     }

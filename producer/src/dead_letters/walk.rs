@@ -25,19 +25,6 @@ const STALLED_SPELLS: u32 = 20;
 /// How long the broker may take to show letters again that were handed back.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// What removes a letter that a walk has come to, or leaves it where it was.
-pub(super) struct Taken {
-    at: usize,
-    acker: Acker,
-}
-
-impl Taken {
-    /// Removes the letter.
-    pub(super) fn remove(self) {
-        self.acker.ack();
-    }
-}
-
 /// One walk through a dead-letter queue.
 ///
 /// Letters that are left alone stay unsettled until the end, or a quorum queue would deliver them again at once. When
@@ -52,7 +39,7 @@ pub(super) struct Walk<'a> {
     window: u16,
     /// How many of the last consumer's window are taken up for good.
     filled: u16,
-    held: Vec<Taken>,
+    held: Vec<Acker>,
     /// Letters that were there at the start.
     there: usize,
     /// How many more to look at.
@@ -96,7 +83,7 @@ impl<'a> Walk<'a> {
     pub(super) async fn next(
         &mut self,
         busy: bool,
-    ) -> Result<Option<(DeadLetter, Taken)>, DeadLetterErrorKind> {
+    ) -> Result<Option<(DeadLetter, Acker)>, DeadLetterErrorKind> {
         while self.left > 0 {
             if self.filled == self.window {
                 if busy {
@@ -119,8 +106,7 @@ impl<'a> Walk<'a> {
                     (self.quiet, self.empty) = (0, 0);
                     let (properties, body, acker) = delivery.into_parts();
                     let letter = DeadLetter::read(properties, body, &self.letters.queue);
-                    let at = self.seen;
-                    return Ok(Some((letter, Taken { at, acker })));
+                    return Ok(Some((letter, acker)));
                 }
                 reason = trouble(&mut self.status) => return Err(interrupted(&reason)),
                 () = sleep(QUIET) => {}
@@ -145,8 +131,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Leaves a letter alone: it goes back at the end.
-    pub(super) fn hold(&mut self, taken: Taken) {
-        self.held.push(taken);
+    pub(super) fn hold(&mut self, acker: Acker) {
+        self.held.push(acker);
         self.filled = self.filled.saturating_add(1);
     }
 
@@ -155,12 +141,11 @@ impl<'a> Walk<'a> {
         self.seen
     }
 
-    /// Hands back what is held, in the order in which it came, and waits until the broker shows it again, so that who looks next finds it. False if
+    /// Hands back what is held and waits until the broker shows it again, so that who looks next finds it. False if
     /// something that was settled did not reach the broker.
     pub(super) async fn end(mut self, removed: usize) -> bool {
-        self.held.sort_unstable_by_key(|taken| taken.at);
-        for taken in self.held.drain(..) {
-            taken.acker.requeue();
+        for acker in self.held.drain(..) {
+            acker.requeue();
         }
         for consumer in &mut self.consumers {
             consumer.cancel().await;
@@ -210,7 +195,7 @@ impl<'a> Walk<'a> {
                 DeadLetterErrorKind::Consume(error)
             }
         })?;
-        if self.held.iter().any(|taken| taken.acker.is_stale()) {
+        if self.held.iter().any(Acker::is_stale) {
             return Err(interrupted("the connection was lost"));
         }
         self.status.mark_unchanged();

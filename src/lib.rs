@@ -12,6 +12,7 @@
 //! | `worker` | | the worker: run tasks |
 //! | `tls` | yes | `amqps://` with rustls |
 //! | `anyhow` | | `anyhow::Error` as the error type of a task |
+//! | `bzip2`, `zstd` | | messages compressed that way |
 //! | `testing` | | [`testing`]: broker, client and worker in the process of a test |
 //!
 //! A crate that only defines tasks needs `default-features = false, features = ["macros"]` and compiles no AMQP client.
@@ -33,6 +34,8 @@ use std::time::Duration;
 pub use coney_macros::{Queue, TaskError, task};
 pub use coney_protocol::argument::{Args, Kwargs};
 pub use coney_protocol::call::{Call, DynamicCall, Sender};
+pub use coney_protocol::codec::RawJson;
+pub use coney_protocol::codec::compression::Compression;
 pub use coney_protocol::context::{CancellationToken, ProgressError, TaskContext};
 pub use coney_protocol::error::{ArgumentError, ArgumentErrorKind, DecodeError, EncodeError};
 pub use coney_protocol::id::TaskId;
@@ -61,7 +64,7 @@ pub use coney_amqp as amqp;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "producer", feature = "worker"))))]
 pub use coney_amqp::{
     Broker, BrokerBuilder, ConnectError, ConnectErrorKind, DeclareError, PublishError,
-    PublisherStatus, SessionStatus, Tls,
+    PublishErrorKind, PublisherStatus, SessionStatus, Tls,
 };
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]

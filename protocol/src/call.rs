@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::answer::{AnswerOk, answer_ok};
+use crate::answer::{AnswerOk, Output, answer_ok};
 use crate::argument::{Encoded, Params};
 use crate::codec::body::EMPTY_EMBED;
+use crate::codec::compression::Compression;
 use crate::context::{Children, TaskContext};
 use crate::error::{ArgumentError, ArgumentErrorKind, EncodeError};
 use crate::header::{self, Header, TimeLimit, names};
@@ -20,7 +21,7 @@ use crate::name::{NameError, check_queue_name, check_task_name};
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::Value;
 use crate::repr;
-use crate::spec::{Queue, RetryPolicy};
+use crate::spec::{Queue, QueueSpec, RetryPolicy};
 use crate::task::Task;
 
 /// A call that has not been sent: typed arguments, and options that start from the task's own.
@@ -91,12 +92,12 @@ impl<T: Task> Call<T> {
 
 /// A call by name: arguments as JSON, for programs that learn names at run time.
 #[must_use = "a call does nothing until it is sent"]
-#[derive(Debug)]
-pub struct DynamicCall {
+pub struct DynamicCall<O = Json> {
     task: String,
     arguments: Encoded,
     wrong: Option<EncodeError>,
     options: CallOptions,
+    output: PhantomData<fn() -> O>,
 }
 
 impl DynamicCall {
@@ -107,11 +108,25 @@ impl DynamicCall {
             arguments: Encoded::default(),
             wrong: None,
             options: CallOptions::default(),
+            output: PhantomData,
         };
         match arguments {
             Json::Null => call,
             Json::Object(named) => call.kwargs(&named),
             other => call.args(&other),
+        }
+    }
+}
+
+impl<O: Output> DynamicCall<O> {
+    /// Says what the task returns: any JSON unless set.
+    pub fn returning<R: Output>(self) -> DynamicCall<R> {
+        DynamicCall {
+            task: self.task,
+            arguments: self.arguments,
+            wrong: self.wrong,
+            options: self.options,
+            output: PhantomData,
         }
     }
 
@@ -138,7 +153,7 @@ impl DynamicCall {
     /// # Errors
     ///
     /// [`EncodeError`] for arguments that are neither array nor object, or a name that cannot be used.
-    pub fn prepare(self) -> Result<Prepared<Json, Json>, EncodeError> {
+    pub fn prepare(self) -> Result<Prepared<O, Json>, EncodeError> {
         self.prepare_at(SystemTime::now())
     }
 
@@ -147,7 +162,7 @@ impl DynamicCall {
     /// # Errors
     ///
     /// As [`prepare`](Self::prepare).
-    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<Json, Json>, EncodeError> {
+    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<O, Json>, EncodeError> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
@@ -161,7 +176,7 @@ impl DynamicCall {
             &self.arguments,
             self.options,
             target,
-            answer_ok::<Json>(),
+            answer_ok::<O>(),
             now,
         )
     }
@@ -178,7 +193,10 @@ impl DynamicCall {
     pub fn send<S: Sender>(
         self,
         sender: &S,
-    ) -> impl Future<Output = Result<S::Handle<Json, Json>, S::Error>> + Send + use<'_, S> {
+    ) -> impl Future<Output = Result<S::Handle<O, Json>, S::Error>> + Send + use<'_, S, O>
+    where
+        O: Send + 'static,
+    {
         let prepared = self.prepare_at(sender.now());
         async move { sent(prepared?, sender).await }
     }
@@ -256,6 +274,23 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Sends it to the queue that this declares.
+            pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
+                self.options.target = Some(Target::Queue(spec));
+                self
+            }
+
+            /// Publishes it to this exchange with this routing key: the exchange has to exist, and to lead to a queue.
+            ///
+            /// A delay is waited for by the worker's side, as the broker does not know the way.
+            pub fn exchange(mut self, exchange: impl Into<String>, routing_key: impl Into<String>) -> Self {
+                self.options.target = Some(Target::Exchange {
+                    exchange: exchange.into(),
+                    routing_key: routing_key.into(),
+                });
+                self
+            }
+
             /// Starts it so much later.
             pub fn delay(mut self, delay: Duration) -> Self {
                 self.options.start = Some(Start::After(delay));
@@ -292,6 +327,18 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Fires the token of an attempt after this time.
+            pub fn soft_timeout(mut self, limit: Duration) -> Self {
+                self.options.soft_timeout = Some(limit);
+                self
+            }
+
+            /// Compresses the body.
+            pub fn compress(mut self, compression: Compression) -> Self {
+                self.options.compression = Some(compression);
+                self
+            }
+
             /// Says whether nobody wants the result.
             pub fn ignore_result(mut self, ignore: bool) -> Self {
                 self.options.ignore_result = Some(ignore);
@@ -318,7 +365,16 @@ macro_rules! impl_setters {
 }
 
 impl_setters!({<T: Task>} Call<T>);
-impl_setters!(DynamicCall);
+impl_setters!({<O>} DynamicCall<O>);
+
+impl<O> fmt::Debug for DynamicCall<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicCall")
+            .field("task", &self.task)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
 
 impl<T: Task> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -380,8 +436,12 @@ impl<O, E> Prepared<O, E> {
                 (own, parents) => own.or(parents),
             };
         }
+        let mut body = Body::json(body_of(arguments));
+        if let Some(compression) = options.compression {
+            body = body.compressed(compression);
+        }
         Ok(Self {
-            message: Message::new(header, Body::json(body_of(arguments))),
+            message: Message::new(header, body),
             target,
             answer,
             siblings,
@@ -426,7 +486,21 @@ fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(),
         }
     }
     check_task_name(task).map_err(unusable("the task name", task))?;
-    check_queue_name(target.name()).map_err(unusable("the queue name", target.name()))?;
+    match target {
+        Target::Exchange {
+            exchange,
+            routing_key,
+        } => {
+            check_queue_name(exchange).map_err(unusable("the exchange name", exchange))?;
+            // empty for an exchange that does not look at it
+            if !routing_key.is_empty() {
+                check_queue_name(routing_key).map_err(unusable("the routing key", routing_key))?;
+            }
+        }
+        queue => {
+            check_queue_name(queue.name()).map_err(unusable("the queue name", queue.name()))?
+        }
+    }
     for (name, _) in options.headers.iter() {
         check_task_name(name).map_err(unusable("the header name", name))?;
         if header::is_reserved(name) {

@@ -1,12 +1,12 @@
 //! Publishing what follows from a task: each step confirmed, or its callers told and the step a dead letter.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use coney_amqp::{Broker, DeclareError, Publication};
+use coney_amqp::{Broker, Publication};
 use coney_protocol::canvas::{Destination, Outgoing};
-use coney_protocol::delay::{self, Precision, Steps};
+use coney_protocol::delay::{Precision, Steps};
 use coney_protocol::header::Header;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::spec::QueueSpec;
@@ -65,8 +65,6 @@ pub(crate) struct Follower {
     homes: Arc<HashSet<String>>,
     /// Stands as reply address where nobody asked for a result.
     pub(crate) oid: String,
-    /// Queues of others that delayed messages are known to reach.
-    reached: Mutex<HashSet<String>>,
 }
 
 impl Follower {
@@ -83,7 +81,6 @@ impl Follower {
             queue,
             homes,
             oid: Uuid::new_v5(&Uuid::NAMESPACE_OID, worker.as_bytes()).to_string(),
-            reached: Mutex::default(),
         }
     }
 
@@ -106,9 +103,9 @@ impl Follower {
         let letter = Letter::new(properties, body);
         let header = &outgoing.header;
         let wait = match &address {
-            Address::Queue(_) => wait(header, self.broker.clock().now()),
-            // the ladder leads to queues only: whoever gets it early waits for the rest
-            Address::Exchange(_) => None,
+            // the ladder leads to the queues that coney has declared; elsewhere whoever gets it early waits
+            Address::Queue(queue) if self.is_ours(queue) => wait(header, self.broker.clock().now()),
+            _ => None,
         };
         let refused = match self.publish(&address, wait, &letter).await {
             Ok(()) => return Ok(Sent::Confirmed),
@@ -131,7 +128,8 @@ impl Follower {
             (Address::Exchange(route), _) => route.clone(),
             (Address::Queue(queue), None) => self.broker.preset().route(queue),
             (Address::Queue(queue), Some(steps)) => {
-                self.open_ladder(queue).await.map_err(Unsettled::Declare)?;
+                let ladder = self.broker.ensure_ladder().await;
+                ladder.map_err(Unsettled::Declare)?;
                 steps.route(queue)
             }
         };
@@ -155,26 +153,6 @@ impl Follower {
         published.map_err(Unsettled::Publish)
     }
 
-    /// Makes sure that the ladder is there, and leads to the queue in the end.
-    async fn open_ladder(&self, queue: &str) -> Result<(), DeclareError> {
-        self.broker.ensure_ladder().await?;
-        let is_known = || self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_home(queue) || is_known().contains(queue) {
-            return Ok(());
-        }
-        let mut exit = Topology::default();
-        exit.exchanges.push(delay::out_exchange());
-        exit.bindings.push(delay::exit(queue));
-        match self.broker.declare(&exit).await {
-            Err(error) if error.is_transient() => return Err(error),
-            // there is no such queue
-            Err(_) if self.may_declare(queue) => self.broker.declare(&self.topology(queue)).await?,
-            verdict => verdict?,
-        }
-        is_known().insert(queue.to_owned());
-        Ok(())
-    }
-
     /// Where a task goes: where its options say, else to its own queue, if the worker serves that, else to the queue
     /// that the task before it came from.
     fn address(&self, outgoing: &Outgoing) -> Address {
@@ -182,7 +160,7 @@ impl Follower {
             Destination::Queue(queue) => Address::Queue(queue.clone()),
             Destination::Exchange { name, key } => {
                 let key = key.clone().unwrap_or_else(|| self.queue.clone());
-                Address::Exchange(Route::new(name.clone(), key))
+                Address::Exchange(Route::through(name.clone(), key))
             }
             _ => {
                 let handler = self.registry.get(&outgoing.header.task);
@@ -195,6 +173,11 @@ impl Follower {
 
     fn is_home(&self, queue: &str) -> bool {
         queue == self.queue || self.homes.contains(queue)
+    }
+
+    /// True for a queue that coney has declared.
+    fn is_ours(&self, queue: &str) -> bool {
+        self.is_home(queue) || self.broker.preset() == Preset::Native
     }
 
     fn may_declare(&self, queue: &str) -> bool {

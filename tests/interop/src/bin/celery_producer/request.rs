@@ -10,7 +10,7 @@ use coney::{
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::workflow::{self, Sent, Signature};
+use crate::workflow::{self, Place, Sent, Signature};
 
 /// One request.
 #[derive(Debug, Deserialize)]
@@ -56,11 +56,14 @@ impl Request {
 
     /// Sends what is asked for; a queue that is not there is declared first.
     pub(crate) async fn send(&self, client: &Client) -> anyhow::Result<Sent> {
-        if let Some(steps) = &self.chain {
-            return workflow::send_chain(client, steps, &self.options).await;
-        }
-        if let Some(members) = &self.group {
-            return workflow::send_group(client, members, &self.options).await;
+        match self.send_workflow(client, false).await {
+            Some(Err(error)) if error.downcast_ref().is_some_and(is_missing) => {
+                if let Some(sent) = self.send_workflow(client, true).await {
+                    return sent;
+                }
+            }
+            Some(sent) => return sent,
+            None => {}
         }
         let handle = self.send_one(client).await?;
         Ok(Sent {
@@ -68,6 +71,19 @@ impl Request {
             ends: vec![handle],
             is_group: false,
         })
+    }
+
+    /// Sends the chain or group that is asked for, if one is.
+    async fn send_workflow(&self, client: &Client, declare: bool) -> Option<anyhow::Result<Sent>> {
+        let place = Place {
+            options: &self.options,
+            declare,
+        };
+        match (&self.chain, &self.group) {
+            (Some(steps), _) => Some(workflow::send_chain(client, steps, &place).await),
+            (None, Some(members)) => Some(workflow::send_group(client, members, &place).await),
+            (None, None) => None,
+        }
     }
 
     async fn send_one(&self, client: &Client) -> anyhow::Result<Handle> {

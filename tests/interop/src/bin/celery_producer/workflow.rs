@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use coney::workflow::{Chain, DynamicStep, chain, group};
-use coney::{Client, DynamicCall, RawJson, TaskId};
+use coney::{Client, DynamicCall, QueueSpec, RawJson, TaskId};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -24,6 +24,13 @@ pub(crate) struct Signature {
 struct Own {
     queue: Option<String>,
     task_id: Option<String>,
+}
+
+/// Where the members of a workflow go.
+pub(crate) struct Place<'a> {
+    pub(crate) options: &'a Options,
+    /// True to declare the queue: it is missing.
+    pub(crate) declare: bool,
 }
 
 /// A workflow that was sent: its id, and the handles of its ends.
@@ -49,13 +56,14 @@ impl Signature {
         call.queue_named(queue.unwrap_or_else(coney_interop::queue_name))
     }
 
-    /// The call with what all members of the workflow have in common.
-    fn member(&self, client: &Client, options: &Options) -> anyhow::Result<DynamicCall<RawJson>> {
+    /// The call at the place that all members of the workflow go to.
+    fn member(&self, client: &Client, place: &Place<'_>) -> DynamicCall<RawJson> {
         let call = self.call(client);
-        Ok(match options.queue() {
-            Some(queue) => options.on(call)?.queue_named(queue),
-            None => options.on(call)?,
-        })
+        match (place.options.queue(), place.declare) {
+            (Some(queue), true) => call.queue_spec(QueueSpec::from_name(queue.to_owned().into())),
+            (Some(queue), false) => call.queue_named(queue),
+            (None, _) => call,
+        }
     }
 }
 
@@ -107,17 +115,13 @@ pub(crate) fn linked(
 pub(crate) async fn send_chain(
     client: &Client,
     steps: &[Signature],
-    options: &Options,
+    place: &Place<'_>,
 ) -> anyhow::Result<Sent> {
     let (first, later) = steps.split_first().context("an empty chain")?;
     // what is said of the whole is the first's alone, but for the queue
-    let mut all = chain(first.member(client, options)?);
+    let mut all = chain(place.options.on(first.member(client, place))?);
     for step in later {
-        let call = match options.queue() {
-            Some(queue) => step.call(client).queue_named(queue),
-            None => step.call(client),
-        };
-        all = Next::of(call, step.immutable).after(all);
+        all = Next::of(step.member(client, place), step.immutable).after(all);
     }
     let handle = all.send(client).await?;
     Ok(Sent {
@@ -131,10 +135,11 @@ pub(crate) async fn send_chain(
 pub(crate) async fn send_group(
     client: &Client,
     members: &[Signature],
-    options: &Options,
+    place: &Place<'_>,
 ) -> anyhow::Result<Sent> {
     let id = TaskId::generate();
-    let members = members.iter().map(|member| member.member(client, options));
+    let calls = members.iter().map(|member| member.member(client, place));
+    let members = calls.map(|call| place.options.on(call));
     let members = members.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Sent {
         ends: group(members).id(id.clone()).send(client).await?,

@@ -12,6 +12,7 @@
 //! | `worker` | | the worker: run tasks |
 //! | `tls` | yes | `amqps://` with rustls |
 //! | `anyhow` | | `anyhow::Error` as the error type of a task |
+//! | `bzip2`, `zstd` | | messages compressed that way |
 //! | `testing` | | [`testing`]: broker, client and worker in the process of a test |
 //!
 //! A crate that only defines tasks needs `default-features = false, features = ["macros"]` and compiles no AMQP client.
@@ -31,16 +32,20 @@ use std::time::Duration;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use coney_macros::{Queue, TaskError, task};
+pub use coney_protocol::argument::{Args, Kwargs};
 pub use coney_protocol::call::{Call, DynamicCall, Sender};
+pub use coney_protocol::codec::RawJson;
+pub use coney_protocol::codec::compression::Compression;
 pub use coney_protocol::context::{CancellationToken, ProgressError, TaskContext};
 pub use coney_protocol::error::{ArgumentError, ArgumentErrorKind, DecodeError, EncodeError};
 pub use coney_protocol::id::TaskId;
 pub use coney_protocol::inject::{FromContext, Requirements, State};
 pub use coney_protocol::options::Priority;
 pub use coney_protocol::outcome::{
-    BoxError, ErrorReport, Failure, Next, Result, TaskError, WireError,
+    BoxError, ErrorReport, Exception, Failure, Next, Result, TaskError, WireError,
 };
 pub use coney_protocol::property::{Table, Value};
+pub use coney_protocol::rate::Rate;
 pub use coney_protocol::spec::{
     AckMode, Backoff, DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec,
 };
@@ -59,7 +64,7 @@ pub use coney_amqp as amqp;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "producer", feature = "worker"))))]
 pub use coney_amqp::{
     Broker, BrokerBuilder, ConnectError, ConnectErrorKind, DeclareError, PublishError,
-    PublisherStatus, SessionStatus, Tls,
+    PublishErrorKind, PublisherStatus, SessionStatus, Tls,
 };
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]

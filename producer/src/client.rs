@@ -218,7 +218,7 @@ impl Client {
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
-        let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
+        let publication = enqueue::publication(&self.0.broker, &call.target, &call.message);
         let teller = self.0.teller.as_ref();
         let note = teller.map(|_| events::note(&call.message, &queue, &publication));
         let started = Instant::now();
@@ -249,7 +249,7 @@ impl Client {
             .ensure(broker, &call.target)
             .await
             .map_err(undeclared)?;
-        if header.eta.is_some() {
+        if enqueue::waits(broker, &call.target, header) {
             broker.ensure_ladder().await.map_err(undeclared)?;
         }
         if wants_result(header) {

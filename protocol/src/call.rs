@@ -5,20 +5,23 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::answer::{AnswerOk, answer_ok};
-use crate::argument::Params;
+use crate::answer::{AnswerOk, Output, answer_ok};
+use crate::argument::{Encoded, Params};
 use crate::codec::body::EMPTY_EMBED;
-use crate::context::TaskContext;
-use crate::error::EncodeError;
+use crate::codec::compression::Compression;
+use crate::context::{Children, TaskContext};
+use crate::error::{ArgumentError, ArgumentErrorKind, EncodeError};
 use crate::header::{self, Header, TimeLimit, names};
 use crate::id::TaskId;
 use crate::message::{Body, Message};
 use crate::name::{NameError, check_queue_name, check_task_name};
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::Value;
-use crate::spec::{Queue, RetryPolicy};
+use crate::repr;
+use crate::spec::{Queue, QueueSpec, RetryPolicy};
 use crate::task::Task;
 
 /// A call that has not been sent: typed arguments, and options that start from the task's own.
@@ -54,20 +57,16 @@ impl<T: Task> Call<T> {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<T::Output, T::Error>, EncodeError> {
-        let mut json = Vec::with_capacity(128);
-        json.extend_from_slice(b"[[],{");
+        let mut arguments = Encoded::default();
         T::PARAMS
-            .encode(&self.arguments, &mut json)
+            .encode(&self.arguments, &mut arguments)
             .map_err(|source| EncodeError::Argument {
                 task: T::SPEC.name.to_owned(),
                 source,
             })?;
-        json.extend_from_slice(b"},");
-        json.extend_from_slice(EMPTY_EMBED.as_bytes());
-        json.push(b']');
         let options = self.options.or(&T::SPEC);
         let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
-        Prepared::new(T::SPEC.name, json, options, target, T::ANSWER.0, now)
+        Prepared::new(T::SPEC.name, &arguments, options, target, T::ANSWER.0, now)
     }
 
     /// Sends the call and returns a handle to its result.
@@ -87,27 +86,66 @@ impl<T: Task> Call<T> {
     ) -> impl Future<Output = Result<S::Handle<T::Output, T::Error>, S::Error>> + Send + use<'_, T, S>
     {
         let prepared = self.prepare_at(sender.now());
-        async move { sender.deliver(prepared?).await }
+        async move { sent(prepared?, sender).await }
     }
 }
 
 /// A call by name: arguments as JSON, for programs that learn names at run time.
 #[must_use = "a call does nothing until it is sent"]
-#[derive(Debug)]
-pub struct DynamicCall {
+pub struct DynamicCall<O = Json> {
     task: String,
-    arguments: Json,
+    arguments: Encoded,
+    wrong: Option<EncodeError>,
     options: CallOptions,
+    output: PhantomData<fn() -> O>,
 }
 
 impl DynamicCall {
     /// A call of the task with this wire name: an array gives the arguments by position, an object by name.
     pub fn new(task: impl Into<String>, arguments: Json) -> Self {
-        Self {
+        let call = Self {
             task: task.into(),
-            arguments,
+            arguments: Encoded::default(),
+            wrong: None,
             options: CallOptions::default(),
+            output: PhantomData,
+        };
+        match arguments {
+            Json::Null => call,
+            Json::Object(named) => call.kwargs(&named),
+            other => call.args(&other),
         }
+    }
+}
+
+impl<O: Output> DynamicCall<O> {
+    /// Says what the task returns: any JSON unless set.
+    pub fn returning<R: Output>(self) -> DynamicCall<R> {
+        DynamicCall {
+            task: self.task,
+            arguments: self.arguments,
+            wrong: self.wrong,
+            options: self.options,
+            output: PhantomData,
+        }
+    }
+
+    /// Gives all arguments by position: anything that is a JSON array.
+    pub fn args<A: Serialize + ?Sized>(mut self, args: &A) -> Self {
+        match inside(args, b'[') {
+            Ok(items) => self.arguments.args = items,
+            Err(wrong) => self.wrong = Some(wrong.of(&self.task)),
+        }
+        self
+    }
+
+    /// Gives all arguments by name: anything that is a JSON object.
+    pub fn kwargs<A: Serialize + ?Sized>(mut self, kwargs: &A) -> Self {
+        match inside(kwargs, b'{') {
+            Ok(members) => self.arguments.kwargs = members,
+            Err(wrong) => self.wrong = Some(wrong.of(&self.task)),
+        }
+        self
     }
 
     /// Encodes the call; a delay counts from now.
@@ -115,7 +153,7 @@ impl DynamicCall {
     /// # Errors
     ///
     /// [`EncodeError`] for arguments that are neither array nor object, or a name that cannot be used.
-    pub fn prepare(self) -> Result<Prepared<Json, Json>, EncodeError> {
+    pub fn prepare(self) -> Result<Prepared<O, Json>, EncodeError> {
         self.prepare_at(SystemTime::now())
     }
 
@@ -124,17 +162,10 @@ impl DynamicCall {
     /// # Errors
     ///
     /// As [`prepare`](Self::prepare).
-    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<Json, Json>, EncodeError> {
-        let body = match &self.arguments {
-            Json::Array(_) => format!("[{},{{}},{EMPTY_EMBED}]", self.arguments),
-            Json::Object(_) => format!("[[],{},{EMPTY_EMBED}]", self.arguments),
-            Json::Null => format!("[[],{{}},{EMPTY_EMBED}]"),
-            other => {
-                return Err(EncodeError::Shape {
-                    found: kind_of(other),
-                });
-            }
-        };
+    pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<O, Json>, EncodeError> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
         let target = self
             .options
             .target
@@ -142,10 +173,10 @@ impl DynamicCall {
             .unwrap_or(Target::Queue(crate::spec::DefaultQueue::SPEC));
         Prepared::new(
             &self.task,
-            body.into_bytes(),
+            &self.arguments,
             self.options,
             target,
-            answer_ok::<Json>(),
+            answer_ok::<O>(),
             now,
         )
     }
@@ -162,20 +193,63 @@ impl DynamicCall {
     pub fn send<S: Sender>(
         self,
         sender: &S,
-    ) -> impl Future<Output = Result<S::Handle<Json, Json>, S::Error>> + Send + use<'_, S> {
+    ) -> impl Future<Output = Result<S::Handle<O, Json>, S::Error>> + Send + use<'_, S, O>
+    where
+        O: Send + 'static,
+    {
         let prepared = self.prepare_at(sender.now());
-        async move { sender.deliver(prepared?).await }
+        async move { sent(prepared?, sender).await }
     }
 }
 
-fn kind_of(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "a truth value",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "an object",
+/// Sends an encoded call, and tells its parent when that is done.
+async fn sent<O: Send + 'static, E: 'static, S: Sender>(
+    mut call: Prepared<O, E>,
+    sender: &S,
+) -> Result<S::Handle<O, E>, S::Error> {
+    let (siblings, id) = (call.siblings.take(), call.message.header.id.clone());
+    let handle = sender.deliver(call).await?;
+    if let Some(siblings) = siblings {
+        siblings.add(id);
+    }
+    Ok(handle)
+}
+
+/// What is wrong with arguments that are given as JSON.
+enum Wrong {
+    Shape(&'static str),
+    Unsent(serde_json::Error),
+}
+
+impl Wrong {
+    fn of(self, task: &str) -> EncodeError {
+        match self {
+            Self::Shape(found) => EncodeError::Shape { found },
+            Self::Unsent(error) => EncodeError::Argument {
+                task: task.to_owned(),
+                source: ArgumentError::of_task("", ArgumentErrorKind::Unsent(error)),
+            },
+        }
+    }
+}
+
+/// What stands between the brackets of a JSON array or object, which `open` says.
+fn inside<A: Serialize + ?Sized>(arguments: &A, open: u8) -> Result<Vec<u8>, Wrong> {
+    let json = serde_json::to_vec(arguments).map_err(Wrong::Unsent)?;
+    match json.trim_ascii() {
+        [first, inner @ .., _] if *first == open => Ok(inner.trim_ascii().to_vec()),
+        other => Err(Wrong::Shape(kind_of(other.first()))),
+    }
+}
+
+fn kind_of(first: Option<&u8>) -> &'static str {
+    match first {
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'n') => "null",
+        _ => "a number",
     }
 }
 
@@ -197,6 +271,23 @@ macro_rules! impl_setters {
             /// Sends it to the queue of this name, which has to exist.
             pub fn queue_named(mut self, name: impl Into<String>) -> Self {
                 self.options.target = Some(Target::Named(name.into()));
+                self
+            }
+
+            /// Sends it to the queue that this declares.
+            pub fn queue_spec(mut self, spec: QueueSpec) -> Self {
+                self.options.target = Some(Target::Queue(spec));
+                self
+            }
+
+            /// Publishes it to this exchange with this routing key: the exchange has to exist, and to lead to a queue.
+            ///
+            /// A delay is waited for by the worker's side, as the broker does not know the way.
+            pub fn exchange(mut self, exchange: impl Into<String>, routing_key: impl Into<String>) -> Self {
+                self.options.target = Some(Target::Exchange {
+                    exchange: exchange.into(),
+                    routing_key: routing_key.into(),
+                });
                 self
             }
 
@@ -236,6 +327,18 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Fires the token of an attempt after this time.
+            pub fn soft_timeout(mut self, limit: Duration) -> Self {
+                self.options.soft_timeout = Some(limit);
+                self
+            }
+
+            /// Compresses the body.
+            pub fn compress(mut self, compression: Compression) -> Self {
+                self.options.compression = Some(compression);
+                self
+            }
+
             /// Says whether nobody wants the result.
             pub fn ignore_result(mut self, ignore: bool) -> Self {
                 self.options.ignore_result = Some(ignore);
@@ -262,7 +365,16 @@ macro_rules! impl_setters {
 }
 
 impl_setters!({<T: Task>} Call<T>);
-impl_setters!(DynamicCall);
+impl_setters!({<O>} DynamicCall<O>);
+
+impl<O> fmt::Debug for DynamicCall<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicCall")
+            .field("task", &self.task)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
 
 impl<T: Task> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,13 +394,15 @@ pub struct Prepared<O, E> {
     pub target: Target,
     /// How the output is read when it comes back.
     pub answer: AnswerOk<O>,
+    /// The children of the task that sends it, if one does: where it is added once it is sent.
+    pub siblings: Option<Children>,
     error: PhantomData<fn() -> E>,
 }
 
 impl<O, E> Prepared<O, E> {
     fn new(
         task: &str,
-        body: Vec<u8>,
+        arguments: &Encoded,
         options: CallOptions,
         target: Target,
         answer: AnswerOk<O>,
@@ -297,6 +411,9 @@ impl<O, E> Prepared<O, E> {
         check_names(task, &options, &target)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
+        let Encoded { args, kwargs } = arguments;
+        header.args_repr = Some(repr::args(&String::from_utf8_lossy(args)));
+        header.kwargs_repr = Some(repr::kwargs(&String::from_utf8_lossy(kwargs)));
         header.eta = start_at(options.start, now)?;
         header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);
@@ -306,6 +423,10 @@ impl<O, E> Prepared<O, E> {
         if let Some(policy) = options.retry {
             header.extra.insert(names::RETRY, policy.to_string());
         }
+        let siblings = options
+            .parent
+            .as_ref()
+            .map(|parent| parent.children.clone());
         if let Some(parent) = options.parent {
             header.root_id = Some(parent.root_id);
             header.parent_id = Some(parent.parent_id);
@@ -315,13 +436,33 @@ impl<O, E> Prepared<O, E> {
                 (own, parents) => own.or(parents),
             };
         }
+        let mut body = Body::json(body_of(arguments));
+        if let Some(compression) = options.compression {
+            body = body.compressed(compression);
+        }
         Ok(Self {
-            message: Message::new(header, Body::json(body)),
+            message: Message::new(header, body),
             target,
             answer,
+            siblings,
             error: PhantomData,
         })
     }
+}
+
+/// The body of a call with these arguments that nothing follows.
+fn body_of(arguments: &Encoded) -> Vec<u8> {
+    let Encoded { args, kwargs } = arguments;
+    [
+        b"[[",
+        &**args,
+        b"],{",
+        kwargs,
+        b"},",
+        EMPTY_EMBED.as_bytes(),
+        b"]",
+    ]
+    .concat()
 }
 
 /// When a call shall start, if it is not at once: a time that is past is now.
@@ -345,7 +486,21 @@ fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(),
         }
     }
     check_task_name(task).map_err(unusable("the task name", task))?;
-    check_queue_name(target.name()).map_err(unusable("the queue name", target.name()))?;
+    match target {
+        Target::Exchange {
+            exchange,
+            routing_key,
+        } => {
+            check_queue_name(exchange).map_err(unusable("the exchange name", exchange))?;
+            // empty for an exchange that does not look at it
+            if !routing_key.is_empty() {
+                check_queue_name(routing_key).map_err(unusable("the routing key", routing_key))?;
+            }
+        }
+        queue => {
+            check_queue_name(queue.name()).map_err(unusable("the queue name", queue.name()))?
+        }
+    }
     for (name, _) in options.headers.iter() {
         check_task_name(name).map_err(unusable("the header name", name))?;
         if header::is_reserved(name) {

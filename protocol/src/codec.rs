@@ -5,6 +5,11 @@ pub mod body;
 pub mod compression;
 pub mod typed;
 
+/// Any JSON as it travelled, byte for byte: for arguments and outputs that are passed on as they are.
+///
+/// Integers of any length keep their digits, and Python's typed values their type.
+pub type RawJson = Box<serde_json::value::RawValue>;
+
 /// The media type of JSON bodies, the only one that this version reads and writes.
 pub const JSON: &str = "application/json";
 

@@ -175,7 +175,9 @@ pub enum DecodeError {
         found: String,
     },
     /// The compression is none that this program reads.
-    #[error("compression `{found}` is not accepted: send zlib (`application/x-gzip`) or none")]
+    #[error(
+        "compression `{found}` is not accepted: send zlib (`application/x-gzip`) or none, or add the feature `bzip2` or `zstd`"
+    )]
     Compression {
         /// The compression of the message.
         found: String,

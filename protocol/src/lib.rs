@@ -10,8 +10,8 @@
 //! | [`header`], [`message`] | all that travels: beside the body, and the body |
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
-//! | [`reply`] | results on their way back |
-//! | [`policy`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`reply`], [`repr`] | results on their way back; values as text for people |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
@@ -41,6 +41,7 @@ pub mod options;
 pub mod outcome;
 pub mod policy;
 pub mod property;
+pub mod rate;
 pub mod reply;
 pub mod repr;
 pub mod revoke;

@@ -216,27 +216,34 @@ impl Default for ExceptionArguments {
 }
 
 impl ExceptionArguments {
-    fn into_text(self) -> String {
-        let texts = match self {
+    fn into_list(self) -> Vec<serde_json::Value> {
+        match self {
             Self::List(values) => values,
             Self::One(value) => vec![value],
-        };
-        let texts: Vec<_> = texts
-            .into_iter()
-            .map(|value| match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            })
-            .collect();
-        texts.join(", ")
+        }
     }
+}
+
+/// The text of an exception with these arguments.
+fn text_of(arguments: &[serde_json::Value]) -> String {
+    let texts: Vec<_> = arguments
+        .iter()
+        .map(|value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    texts.join(", ")
 }
 
 impl<'a> Exception<'a> {
     fn of(report: &'a ErrorReport) -> Self {
         Self {
             exc_type: Cow::Borrowed(&report.kind),
-            exc_message: ExceptionArguments::List(vec![report.message.clone().into()]),
+            exc_message: ExceptionArguments::List(match &report.args {
+                Some(args) => args.clone(),
+                None => vec![report.message.clone().into()],
+            }),
             exc_module: report.module.as_deref().map(Cow::Borrowed),
             chain: report.chain.clone(),
             payload: report.payload.as_deref(),
@@ -248,12 +255,13 @@ impl<'a> Exception<'a> {
     }
 
     fn into_report(self, traceback: Option<String>) -> ErrorReport {
+        let args = self.exc_message.into_list();
         ErrorReport {
             module: self.exc_module.map(Cow::into_owned),
             chain: self.chain,
             traceback,
             payload: self.payload.map(ToOwned::to_owned),
-            ..ErrorReport::new(self.exc_type, self.exc_message.into_text())
+            ..ErrorReport::new(self.exc_type, text_of(&args)).args(args)
         }
     }
 }

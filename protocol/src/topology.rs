@@ -170,6 +170,18 @@ impl Route {
             key: queue.into(),
         }
     }
+
+    /// Through an exchange with a routing key.
+    #[must_use]
+    pub fn through(
+        exchange: impl Into<Cow<'static, str>>,
+        key: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
+        }
+    }
 }
 
 impl Preset {

@@ -7,6 +7,9 @@
 //! | the same, no attempts left | FAILURE result, dead letter `exhausted` | ack |
 //! | `dead` | FAILURE result, dead letter `dead` | ack |
 //! | `discard` | FAILURE result | ack |
+//! | `ignore` | – | ack |
+//! | `reject` | FAILURE result | reject |
+//! | `reject`, back to the queue | – | back to the queue |
 //! | `defer` | the same message through the delay ladder | ack |
 //! | not due yet | the same message through the delay ladder | ack |
 //! | revoked before it started | REVOKED result `revoked` | ack |
@@ -67,6 +70,8 @@ pub(crate) enum Then {
     Ack,
     /// It goes back to the queue.
     Requeue,
+    /// The broker hands it to the dead-letter exchange of its queue, if that has one.
+    Reject,
 }
 
 /// What the rule looks at beside the outcome.
@@ -189,7 +194,10 @@ pub(crate) fn early(remaining: Duration) -> Disposition {
 }
 
 fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
-    let policy = facts.header.retry().unwrap_or(facts.spec.retry);
+    let mut policy = facts.header.retry().unwrap_or(facts.spec.retry);
+    if let Next::RetryUpTo { max, .. } = next {
+        policy.max = max;
+    }
     let drawn = policy::wait(&policy, facts.header.attempt(), facts.chance);
     match next {
         Next::Discard => facts.given_up(report, None),
@@ -198,9 +206,19 @@ fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
             again: Some(Again::after(wait, Precision::Fine)),
             ..Disposition::ACK
         },
-        Next::RetryAfter(wait) if drawn.is_some() => {
-            facts.retried(&report, Again::after(wait, Precision::Fine))
-        }
+        Next::RetryAfter(wait)
+        | Next::RetryUpTo {
+            wait: Some(wait), ..
+        } if drawn.is_some() => facts.retried(&report, Again::after(wait, Precision::Fine)),
+        Next::Ignore => Disposition::ACK,
+        Next::Reject { requeue: true } => Disposition {
+            then: Then::Requeue,
+            ..Disposition::ACK
+        },
+        Next::Reject { requeue: false } => Disposition {
+            then: Then::Reject,
+            ..facts.given_up(rejected(&report), None)
+        },
         _ => match drawn {
             Some(wait) => facts.retried(&report, Again::after(wait, Precision::Coarse)),
             None => facts.given_up(report, Some(Reason::Exhausted)),
@@ -213,6 +231,8 @@ impl Facts<'_> {
     fn retried(self, report: &ErrorReport, again: Again) -> Disposition {
         let mut header = self.remembering(report);
         header.retries = header.retries.saturating_add(1);
+        // as Celery does: each attempt is the child of the one before
+        header.parent_id = Some(header.id.clone());
         let reply = Reply::failure(header.id.clone(), Status::Retry, report);
         Disposition {
             reply: self.address().map(|to| (to, reply)),
@@ -263,10 +283,23 @@ impl Facts<'_> {
     }
 }
 
+/// What Celery answers for a task that refuses its message.
+fn rejected(report: &ErrorReport) -> ErrorReport {
+    ErrorReport::new("Reject", &*report.message)
+        .module("celery.exceptions")
+        .args(vec![report.message.as_str().into(), false.into()])
+}
+
 /// What Celery answers when a task runs into its hard limit.
 pub(crate) fn time_limit(limit: Duration) -> ErrorReport {
-    ErrorReport::new("TimeLimitExceeded", limit.as_secs_f64().to_string())
+    let seconds = limit.as_secs_f64();
+    let argument = match limit.subsec_nanos() {
+        0 => limit.as_secs().into(),
+        _ => seconds.into(),
+    };
+    ErrorReport::new("TimeLimitExceeded", seconds.to_string())
         .module("billiard.exceptions")
+        .args(vec![argument])
 }
 
 #[cfg(test)]

@@ -232,6 +232,7 @@ impl Decoder {
         parts.deadline = limit.and_then(|limit| now.checked_add(limit));
         parts.trace = trace;
         parts.headers = own_headers(&header.extra);
+        parts.header = Arc::new(header.clone());
         parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
         parts.uplink =

@@ -81,6 +81,7 @@ async fn after(limit: Option<Duration>) -> Duration {
 /// Fires the attempt's token at its soft limit, and waits on for the attempt to end.
 async fn warn_after(limit: Option<Duration>, context: &TaskContext) -> Infallible {
     after(limit).await;
+    context.soft_limit().cancel();
     context.cancellation().cancel();
     std::future::pending().await
 }

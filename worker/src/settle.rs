@@ -177,10 +177,11 @@ impl Settler {
             warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
             let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
         };
-        let is_done = confirmed.is_ok() && then == Then::Ack;
+        let is_done = confirmed.is_ok() && then != Then::Requeue;
         match (confirmed, acker, then) {
             (Ok(()), Some(acker), Then::Ack) => acker.ack(),
             (Ok(()), Some(acker), Then::Requeue) => acker.requeue(),
+            (Ok(()), Some(acker), Then::Reject) => acker.reject(),
             (Ok(()), None, _) => {}
             (Err(error), Some(acker), _) => self.give_back(acker, &error).await,
             (Err(error), None, _) => {

@@ -1,0 +1,38 @@
+//! Sends what one JSON object on standard input asks for, and prints one JSON object about it.
+//!
+//! `{"task": "wire.add", "args": [2, 3], "wait": 10}` prints `{"id": "..", "state": "SUCCESS", "result": 5}`.
+
+#![allow(clippy::print_stdout, reason = "the answer is what it is for")]
+
+mod answer;
+mod request;
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use coney::Client;
+
+use crate::answer::Answer;
+use crate::request::Request;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    let request: Request = serde_json::from_str(&text).context("not a request")?;
+    let broker = coney_interop::broker().await?;
+    let client = Client::new(&broker);
+    let answer = perform(&client, &request).await?;
+    client.close().await;
+    broker.close().await;
+    println!("{}", serde_json::to_string(&answer)?);
+    Ok(())
+}
+
+async fn perform(client: &Client, request: &Request) -> anyhow::Result<Answer> {
+    let handle = request.send(client).await?;
+    match request.wait() {
+        Some(limit) => Ok(Answer::of(&handle, limit).await),
+        None => Ok(Answer::sent(handle.id())),
+    }
+}

@@ -14,6 +14,7 @@
 //! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
 //! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
+//! | [`control`], [`rate`] | remote control; how often tasks may start |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
@@ -25,6 +26,7 @@ pub mod call;
 pub mod clock;
 pub mod codec;
 pub mod context;
+pub mod control;
 pub mod dead;
 pub mod delay;
 pub mod error;

@@ -149,6 +149,16 @@ impl Topology {
         self.queues.append(&mut other.queues);
         self.bindings.append(&mut other.bindings);
     }
+
+    /// Adds all of another topology behind this one, but not the exchanges and queues that this one names already.
+    pub fn append_missing(&mut self, mut other: Self) {
+        let (exchanges, queues) = (&self.exchanges, &self.queues);
+        let is_new = |name: &str| exchanges.iter().all(|known| known.name != name);
+        other.exchanges.retain(|exchange| is_new(&exchange.name));
+        let is_new = |name: &str| queues.iter().all(|known| known.name != name);
+        other.queues.retain(|queue| is_new(&queue.name));
+        self.append(other);
+    }
 }
 
 /// Where a message is published to.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coney_amqp::Unreadable;
 use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
-use coney_protocol::context::{CancellationToken, Inner, TaskContext};
+use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
 use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, TimeLimit, is_reserved};
@@ -90,6 +90,8 @@ pub(crate) enum NoJob {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) queue: Arc<str>,
+    /// The worker's name.
+    pub(crate) worker: Arc<str>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) states: Arc<States>,
     pub(crate) limits: Limits,
@@ -114,8 +116,9 @@ impl Decoder {
         } = arrived;
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
-        let id = &message.header.id;
-        let is_revoked = self.revocations.is_revoked(id, self.clock.instant());
+        let is_revoked = self
+            .revocations
+            .is_revoked(&message.header, self.clock.instant());
         let remaining = remaining(&message.header, now);
         let redeliveries = match self.delivery_limit {
             Some(limit) if !is_revoked && remaining.is_none() => {
@@ -168,13 +171,13 @@ impl Decoder {
             redeliveries,
         } = received;
         let now = self.clock.now();
-        let Some(entered) = self.revocations.enter(card.id(), self.clock.instant()) else {
+        let Some(entered) = self.revocations.enter(card.header(), self.clock.instant()) else {
             return Err(Box::new(NoJob::Revoked(Arc::clone(card))));
         };
         if is_late(card.header(), now) {
             return Err(Refused::new(Reason::Expired, expired()).of(Arc::clone(card)));
         }
-        let mut parts = self.context(card.header(), time_limit.hard, cancellation, now);
+        let mut parts = self.context(card, time_limit, cancellation, now);
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
@@ -215,11 +218,12 @@ impl Decoder {
 
     fn context(
         &self,
-        header: &Header,
-        limit: Option<Duration>,
+        card: &Card,
+        time_limit: TimeLimit,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Inner {
+        let header = card.header();
         let trace = header
             .trace()
             .map_or_else(TraceContext::start, |t| t.child());
@@ -229,7 +233,15 @@ impl Decoder {
         parts.root_id = header.root().clone();
         parts.parent_id.clone_from(&header.parent_id);
         parts.expires = header.expires;
-        parts.deadline = limit.and_then(|limit| now.checked_add(limit));
+        parts.time_limit = time_limit;
+        parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
+        parts.hostname = self.worker.to_string();
+        parts.delivery = DeliveryInfo {
+            exchange: card.exchange.clone(),
+            routing_key: card.routing_key.clone(),
+            priority: header.priority,
+            redelivered: card.redelivered,
+        };
         parts.trace = trace;
         parts.headers = own_headers(&header.extra);
         parts.header = Arc::new(header.clone());

@@ -268,7 +268,8 @@ impl<'a> Exception<'a> {
 
 impl ErrorReport {
     /// What stands where Python has its traceback: the longer account, or the chain of causes.
-    fn account(&self) -> Option<String> {
+    #[must_use]
+    pub fn account(&self) -> Option<String> {
         if self.traceback.is_some() || self.chain.is_empty() {
             return self.traceback.clone();
         }

@@ -11,10 +11,10 @@
 //! | [`property`] | AMQP properties and header values, free of any client library |
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`reply`], [`repr`] | results on their way back; values as text for people |
-//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how often; how it waits in the broker; what time it is |
 //! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
-//! | [`control`], [`rate`] | remote control; how often tasks may start |
+//! | [`control`] | remote control of workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |

@@ -172,6 +172,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// To an exchange, with a routing key.
+    #[must_use]
+    pub fn new(exchange: impl Into<Cow<'static, str>>, key: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
+        }
+    }
+
     /// Through the default exchange straight to a queue.
     #[must_use]
     pub fn to_queue(queue: impl Into<Cow<'static, str>>) -> Self {

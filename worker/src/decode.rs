@@ -9,6 +9,7 @@ use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
+use coney_protocol::delay;
 use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, TimeLimit, is_reserved};
 use coney_protocol::id::TaskId;
@@ -114,6 +115,11 @@ impl Decoder {
             redelivered,
             redeliveries,
         } = arrived;
+        // the way through the broker while it waited says nothing of where it was sent
+        let (exchange, routing_key) = match delay::meant_for(&exchange, &routing_key) {
+            Some(queue) => (String::new(), queue.to_owned()),
+            None => (exchange, routing_key),
+        };
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
         let is_revoked = self

@@ -170,7 +170,7 @@ impl Events {
         &self,
         card: &Card,
         terminated: bool,
-        signum: Option<&str>,
+        signum: Option<i32>,
         expired: bool,
     ) {
         if !self.is_on() {
@@ -178,7 +178,7 @@ impl Events {
         }
         let mut revoked = Revoked::new(text::id(card.id()));
         revoked.terminated = terminated;
-        revoked.signum = signum.map(|name| Signal::Name(name.into()));
+        revoked.signum = signum.map(|number| Signal::Number(number.into()));
         revoked.expired = expired;
         self.say_of_task(What::TaskRevoked(revoked));
     }

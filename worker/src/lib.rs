@@ -20,6 +20,7 @@ pub mod banner;
 pub mod builder;
 mod card;
 pub mod consume;
+mod control;
 pub mod decide;
 pub mod decode;
 pub mod error;

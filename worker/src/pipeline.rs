@@ -289,6 +289,7 @@ impl Pipeline {
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
         if disposition.revoked {
@@ -296,7 +297,7 @@ impl Pipeline {
         }
         tell(header, queue, disposition.outcome(), started);
         if let Some(ending) = ending {
-            self.tell_monitors(card, &disposition, &ending, started.elapsed());
+            self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
         }
         self.settle(disposition, &card.message, acker).await
     }
@@ -306,10 +307,11 @@ impl Pipeline {
         card: &Card,
         disposition: &Disposition,
         ending: &Ending,
+        signal: Option<i32>,
         runtime: Duration,
     ) {
         match ending {
-            _ if disposition.revoked => self.events.revoked(card, true, None, false),
+            _ if disposition.revoked => self.events.revoked(card, true, signal, false),
             Ending::Value(result) => self.events.succeeded(card, result, runtime),
             Ending::Error(report) if disposition.again.is_some() => {
                 self.events.retried(card, report);

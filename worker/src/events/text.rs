@@ -23,13 +23,9 @@ pub(crate) fn exception(report: &ErrorReport) -> String {
     report.repr()
 }
 
-/// The longer account that the caller gets, too; of an error without one, its text alone.
+/// The account that the caller gets, too.
 pub(crate) fn traceback(report: &ErrorReport) -> Option<String> {
-    let own = || match report.kind == UNKNOWN_TASK {
-        true => None,
-        false => Some(format!("{}: {}\n", report.kind, report.message)),
-    };
-    report.account().or_else(own)
+    (report.kind != UNKNOWN_TASK).then(|| report.account())
 }
 
 #[cfg(test)]

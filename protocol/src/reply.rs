@@ -304,7 +304,8 @@ impl<'a> Exception<'a> {
 
 impl ErrorReport {
     /// What stands where Python has its traceback: the longer account, or the error with the chain of its causes.
-    fn account(&self) -> String {
+    #[must_use]
+    pub fn account(&self) -> String {
         if let Some(traceback) = &self.traceback {
             return traceback.clone();
         }

@@ -37,7 +37,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 const EXTRA_HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long an event waits for others to travel with.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(10);
 
 /// How long the last events may take to be sent when the worker stops.
 const FAREWELL: Duration = Duration::from_secs(2);

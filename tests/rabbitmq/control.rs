@@ -1,5 +1,6 @@
 //! Workers answer remote control, also while all their slots are busy, and do what they are told.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use coney::amqp::Publication;
@@ -7,10 +8,10 @@ use coney::prelude::*;
 use coney::protocol::control::address::Matcher;
 use coney::protocol::control::mailbox;
 use coney::protocol::property::Properties;
-use coney::{Client, Control, ResultErrorKind};
+use coney::{Client, Control, ResultErrorKind, WorkerBuilder};
 use serde_json::{Value as Json, json};
 
-use crate::support::{RunningWorker, Vhost, within};
+use crate::support::{RunningWorker, Vhost, connect, told, within};
 use crate::tasks::{self, Gate};
 
 const NODE: &str = "one@test";
@@ -45,7 +46,7 @@ async fn ask(control: &Control, method: &str, arguments: Json) -> Json {
     replies[0].read().expect("JSON")
 }
 
-async fn send(client: &Client) -> TaskHandle<String> {
+async fn send(client: &Client) -> TaskHandle<String, Infallible> {
     tasks::wait_at_gate::call()
         .send(client)
         .await
@@ -265,8 +266,8 @@ async fn queues_are_added_and_given_up_while_the_worker_runs() {
 #[tokio::test]
 async fn a_time_limit_counts_at_once() {
     let vhost = Vhost::new();
-    let gate = Gate::closed();
-    let worker = worker(&vhost, &gate, |w| w).await;
+    let with = |w: WorkerBuilder| w.task::<tasks::heed_the_soft_limit>();
+    let worker = worker(&vhost, &Gate::closed(), with).await;
     let client = vhost.client().await;
     let control = client.control();
     let registered = ask(&control, "registered", json!({})).await;
@@ -276,14 +277,15 @@ async fn a_time_limit_counts_at_once() {
         .flatten()
         .filter_map(Json::as_str);
     let name = known
-        .find(|name| name.ends_with("wait_at_gate"))
+        .find(|name| name.ends_with("heed_the_soft_limit"))
         .expect("it is known");
     let limit = json!({"task_name": name, "hard": 0.1, "soft": null});
     let said = ask(&control, "time_limit", limit).await;
     assert_eq!(said, json!({"ok": "time limits set successfully"}));
-    let task = send(&client).await;
+    let task = tasks::heed_the_soft_limit::call().send(&client).await;
+    let task = task.expect("sent");
     let error = task.result().timeout(REPLY).await.expect_err("cut off");
-    assert!(error.to_string().contains("limit"), "{error}");
+    assert!(told(&error).contains("TimeLimitExceeded"), "{error}");
     worker.stop().await.expect("a clean stop");
 }
 
@@ -344,8 +346,8 @@ async fn a_worker_is_told_to_stop_and_finishes_what_runs() {
 #[tokio::test]
 async fn a_worker_without_permission_works_without_remote_control() {
     let vhost = Vhost::new();
-    let user = vhost.user("^(coney|default).*", ".*", ".*");
-    let broker = crate::support::connect(&vhost.url_for(&format!("{user}:secret"))).await;
+    let user = vhost.user("^(coney|fast).*", ".*", ".*");
+    let broker = connect(&vhost.url_for(&format!("{user}:secret"))).await;
     let worker = RunningWorker::start(&broker, |w| w.task::<tasks::add>()).await;
     let client = vhost.client().await;
     let sum = tasks::add::call(1, 2).send(&client).await.expect("sent");

@@ -145,7 +145,15 @@ impl WorkerBuilder {
     /// The largest body that is read, in bytes after decompression; larger messages become dead letters.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.limits = Limits::default().body(bytes);
+        self.limits = self.limits.body(bytes);
+        self
+    }
+
+    /// Whether bodies may be MessagePack as well as JSON; false unless set.
+    #[cfg(feature = "msgpack")]
+    #[must_use]
+    pub fn accept_msgpack(mut self, accepted: bool) -> Self {
+        self.limits = self.limits.msgpack(accepted);
         self
     }
 
@@ -256,12 +264,15 @@ impl WorkerBuilder {
             problems.push(BuildProblem::Concurrency { min, max });
         }
         BuildError::of(problems)?;
+        let registry = Arc::new(registry);
+        // for what calls other tasks in this worker
+        self.states.insert(Arc::clone(&registry));
         Ok(Worker::new(crate::worker::Parts {
             name: self.name.unwrap_or_else(|| default_name(&self.broker)),
             broker: self.broker,
             states: Arc::new(self.states),
             state_names: self.state_names,
-            registry: Arc::new(registry),
+            registry,
             queues,
             limits: self.limits,
             grace: self.grace,

@@ -10,8 +10,9 @@ import os
 import subprocess
 
 import pytest
+import requests
 
-from broker import VirtualHost
+from broker import MANAGEMENT, VirtualHost, manage
 from fixture import REFERENCE, REFERENCE_PRODUCER, Worker, client
 
 WORKER = os.environ.get("CONEY_CELERY_WORKER")
@@ -21,6 +22,13 @@ PRODUCER = os.environ.get("CONEY_CELERY_PRODUCER")
 def pytest_configure(config):
     config.addinivalue_line("markers", "better(why): coney does deliberately better than a worker in Python")
     config.addinivalue_line("markers", "python_only(why): how Celery in Python does it; coney has another way")
+
+
+def pytest_sessionstart(session):
+    try:
+        manage("GET", "overview")
+    except requests.RequestException as error:
+        pytest.exit(f"no management API at {MANAGEMENT}, set CONEY_MANAGEMENT_URL: {error}", returncode=3)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -9,7 +9,6 @@ import time
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 from celery.exceptions import Ignore
-from celery.result import AsyncResult  # noqa: F401  (registers what `spawn` returns)
 
 QUEUE = os.environ.get("WIRE_QUEUE", "celery")
 

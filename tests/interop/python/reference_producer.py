@@ -5,7 +5,7 @@ import os
 import sys
 
 from celery import Celery, chain, group
-from celery.exceptions import TimeoutError
+from celery.exceptions import TaskRevokedError, TimeoutError
 
 app = Celery("producer", broker=os.environ["WIRE_BROKER"], backend="rpc://")
 app.conf.task_default_queue = os.environ.get("WIRE_QUEUE", "celery")
@@ -54,17 +54,17 @@ def send(request):
 
 
 def outcome(result, wait):
-    answer = {}
     try:
-        value = result.get(timeout=wait)
-        return {"state": "SUCCESS", "result": value}
+        return {"state": "SUCCESS", "result": result.get(timeout=wait)}
     except TimeoutError:
         return {"state": "PENDING"}
+    except TaskRevokedError as error:
+        state = "REVOKED"
+        failure = error
     except Exception as error:
-        answer["state"] = getattr(result, "state", "FAILURE")
-        answer["exc_type"] = type(error).__name__
-        answer["exc_message"] = list(error.args)
-    return answer
+        state = "FAILURE"
+        failure = error
+    return {"state": state, "exc_type": type(failure).__name__, "exc_message": list(failure.args)}
 
 
 def main():

@@ -350,7 +350,7 @@ class TestRouting:
             priority: app.send_task("wire.now", queue="ranked", priority=priority) for priority in (1, 9, 5)
         }
         until(lambda: wire.waiting("ranked") == 3, "all are in the queue")
-        busy = worker.busy(count=3)
+        worker.busy(count=3)
         worker.control("add_consumer", queue="ranked", max_priority=10)
         times = {priority: result.get(timeout=SOON) for priority, result in results.items()}
         assert times[9] < times[5] < times[1]

@@ -1,29 +1,31 @@
 """What becomes of a message: acknowledged, rejected, requeued, and never lost (sections 5, 6 and 13)."""
 
-import json
 import pickle
-import time
+import zlib
 
 import pytest
 
 from broker import SOON, manage, until
+from conftest import command
+from fixture import Worker
 
 
 @pytest.fixture(scope="module")
-def dead(module_worker):
-    """Where the broker puts what is rejected: a policy, so that the queue keeps its arguments."""
+def dead(module_worker, coney):
+    """What is refused: by a policy of the broker, so that the queue keeps its arguments; or by coney with a reason."""
     vhost = module_worker.vhost
     wire = module_worker.wire()
     wire.channel.exchange_declare("dead", "fanout", durable=True, auto_delete=False)
     inbox = wire.inbox("dead", "")
+    if coney:
+        wire.channel.queue_bind(inbox.queue, "coney.dead", "celery")
     manage(
         "PUT",
         f"policies/{vhost.path}/dead",
         **{"pattern": "^celery$", "definition": {"dead-letter-exchange": "dead"}, "apply-to": "queues"},
     )
     # the policy reaches a queue that is there a little later
-    probe = {"policy": "dead"}
-    until(lambda: (vhost.queue("celery") or {}).get("policy") == probe["policy"], "the policy is in force")
+    until(lambda: (vhost.queue("celery") or {}).get("policy") == "dead", "the policy is in force")
     yield inbox
     wire.close()
 
@@ -64,7 +66,7 @@ class TestPoison:
         wire.close()
 
     @pytest.mark.parametrize("kind", ["an empty body", "an object", "a short array", "no id", "no JSON"])
-    def test_it_is_rejected_to_the_dead_letters(self, module_worker, dead, kind):
+    def test_it_becomes_a_dead_letter(self, module_worker, dead, kind):
         body, headers = POISON[kind]
         wire = module_worker.wire()
         wire.publish(body, headers, correlation_id=kind)
@@ -81,8 +83,6 @@ class TestPoison:
         wire.close()
 
     def test_a_compressed_bomb_is_refused(self, module_worker):
-        import zlib
-
         packer = zlib.compressobj(9)
         bomb = b"".join([packer.compress(b'[["' + b"x" * 1_000_000)] + [packer.compress(b"x" * 10_000_000)] * 200)
         wire = module_worker.wire()
@@ -101,7 +101,7 @@ class TestRefused:
             ("text/plain", b"[[1, 2], {}, {}]"),
         ],
     )
-    def test_other_content_types_are_rejected_without_a_result(self, module_worker, dead, content_type, body):
+    def test_other_content_types_are_dead_letters_without_a_result(self, module_worker, dead, content_type, body):
         wire = module_worker.wire()
         inbox = wire.inbox()
         wire.publish(
@@ -118,7 +118,7 @@ class TestRefused:
         assert module_worker.call("add", 1, 1) == 2
         wire.close()
 
-    def test_an_unknown_task_is_rejected_with_a_result(self, module_worker, dead):
+    def test_an_unknown_task_is_a_dead_letter_with_a_result(self, module_worker, dead):
         wire = module_worker.wire()
         inbox = wire.inbox()
         wire.send("wire.nope", id="unknown", reply_to=inbox)
@@ -154,9 +154,6 @@ class TestAcknowledged:
 
     def test_a_late_task_of_a_killed_worker_comes_back(self, own_worker):
         """What a worker held without having acknowledged it goes to the next one."""
-        from conftest import command
-        from fixture import Worker
-
         result = own_worker.delay("late", 1)
         until(lambda: own_worker.control("active"))
         own_worker.kill()
@@ -167,9 +164,6 @@ class TestAcknowledged:
             next_worker.end()
 
     def test_what_was_reserved_comes_back(self, own_worker):
-        from conftest import command
-        from fixture import Worker
-
         own_worker.busy()
         result = own_worker.delay("add", 1, 1)
         until(lambda: own_worker.control("reserved"))

@@ -1,6 +1,7 @@
 """What a worker and a client declare: argument for argument as Celery does (sections 1, 12 and 14)."""
 
 from broker import SOON, until
+from fixture import client
 
 
 def facts(entity):
@@ -59,8 +60,6 @@ class TestClient:
         assert queue["arguments"] == {"x-expires": 86400000} and queue["durable"] is True
 
     def test_a_client_of_another_age_declares_transient_ones(self, worker):
-        from fixture import client
-
         app = client(worker.vhost.url, control_queue_exclusive=False, event_queue_exclusive=False)
         assert app.control.broadcast("ping", reply=True, limit=1, timeout=SOON)
         app.close()

@@ -74,10 +74,10 @@ pub use coney_amqp::{
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
-    Client, ClientBuilder, ClientStatus, DeadLetter, DeadLetterError, DeadLetterErrorKind,
-    DeadLetters, DeadReason, Discarded, EventStream, Progress, Redriven, ResultError,
-    ResultErrorKind, RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed,
-    TaskHandle,
+    Answers, Broadcast, Client, ClientBuilder, ClientStatus, Control, ControlError, DeadLetter,
+    DeadLetterError, DeadLetterErrorKind, DeadLetters, DeadReason, Discarded, EventStream,
+    Progress, Redriven, ResultError, ResultErrorKind, RevokeError, RevokeErrorKind, Selection,
+    SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

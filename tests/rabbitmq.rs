@@ -40,3 +40,5 @@ mod tasks;
 mod the_broker_shows_what_is_there;
 #[path = "rabbitmq/limits.rs"]
 mod time_limits_are_kept;
+#[path = "rabbitmq/control.rs"]
+mod workers_answer_remote_control;

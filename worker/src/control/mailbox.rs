@@ -26,10 +26,11 @@ const PREFETCH: u16 = 64;
 /// How long a worker that starts waits for its queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Time between attempts to consume a queue that may be free soon: the last connection's may still be there.
+/// Time until the second attempt to consume the queue, which doubles with every further one: the last connection's queue
+/// may still be there for a moment.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The same if nothing says that it may be.
+/// The longest time between attempts: another worker of the same name may have the queue for ever.
 const LATER: Duration = Duration::from_secs(60);
 
 /// How long somebody may wait for a reply.
@@ -106,6 +107,7 @@ impl Mailbox {
         let name = &self.node.name;
         let mut first = Some(tried);
         let session = self.node.broker.session("control");
+        let mut wait = SOON;
         loop {
             let spec = ConsumerSpec::new(mailbox::inbox_name(name))
                 .own_topology(mailbox::inbox(name))
@@ -124,7 +126,8 @@ impl Mailbox {
                 }
                 Err(error) => {
                     tell(&error, is_first);
-                    sleep(if error.is_transient() { SOON } else { LATER }).await;
+                    sleep(wait).await;
+                    wait = LATER.min(wait * 2);
                 }
             }
         }

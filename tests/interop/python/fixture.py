@@ -41,7 +41,6 @@ class Worker:
     def __init__(self, command, vhost=None, **environment):
         self.vhost = vhost or VirtualHost()
         self.log = tempfile.TemporaryFile()
-        self.started = time.time()
         self.process = subprocess.Popen(
             command,
             cwd=HERE,
@@ -51,10 +50,14 @@ class Worker:
             start_new_session=True,
         )
         self.app = client(self.vhost.url)
-        self.node = self.first_answer()
+        try:
+            self.node = self.first_answer()
+        except BaseException:
+            self.stop()
+            raise
 
     def first_answer(self):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 30
         while True:
             assert self.process.poll() is None, f"the worker ended: {self.output()}"
             assert time.monotonic() < end, f"the worker does not answer: {self.output()}"

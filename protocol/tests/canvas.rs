@@ -221,7 +221,7 @@ fn an_immutable_signature_gets_no_result_wherever_it_stands() {
 fn every_option_of_a_signature_is_obeyed() {
     let options = json!({
         "task_id": "t1", "reply_to": "r1", "queue": "q1", "priority": 5, "countdown": 1.5, "expires": 60,
-        "headers": {"mine": {"n": 1}, "id": "stolen"}, "time_limit": 9, "soft_time_limit": 0.5, "group_id": "g1",
+        "headers": {"mine": {"n": 1}, "id": "stolen", "coney-retry": "max=0"}, "time_limit": 9, "soft_time_limit": 0.5, "group_id": "g1",
         "group_index": 3, "ignore_result": true, "shadow": "s", "retries": 2, "replaced_task_nesting": 1,
         "stamped_headers": ["tenant"], "tenant": ["a", "b"], "serializer": "json", "nonsense": [1], "eta": null,
         "link": {"task": "l"}, "link_error": [{"task": "e"}], "chain": [{"task": "n"}], "root_id": "x", "parent_id": "y",
@@ -254,7 +254,7 @@ fn every_option_of_a_signature_is_obeyed() {
     assert_eq!(header.stamped_headers, ["tenant"]);
     assert_eq!(header.stamps.len(), 1);
     let own: Vec<_> = header.extra.iter().map(|(name, _)| name).collect();
-    assert_eq!(own, ["mine"]);
+    assert_eq!(own, ["mine", "coney-retry"]);
     assert_eq!(
         (header.root(), header.parent_id.as_ref()),
         (&"p".into(), Some(&"p".into()))

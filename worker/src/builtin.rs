@@ -80,18 +80,15 @@ fn accumulate(call: &RawCall<'_>, _: &TaskContext) -> Result<Attempt, ArgumentEr
 }
 
 fn map(call: &RawCall<'_>, context: &TaskContext) -> Result<Attempt, ArgumentError> {
-    each(call, context, |item| Ok(vec![item]))
+    each(call, context, |item| Some(vec![item]))
 }
 
 fn starmap(call: &RawCall<'_>, context: &TaskContext) -> Result<Attempt, ArgumentError> {
-    each(call, context, |item| {
-        serde_json::from_str(item.get())
-            .map_err(|_| python("TypeError", "starmap takes a list of lists of arguments"))
-    })
+    each(call, context, |item| serde_json::from_str(item.get()).ok())
 }
 
-/// How an item becomes the arguments of one call.
-type Arguments = fn(&RawValue) -> Result<Vec<&RawValue>, ErrorReport>;
+/// How an item becomes the arguments of one call, if it can.
+type Arguments = fn(&RawValue) -> Option<Vec<&RawValue>>;
 
 #[derive(Deserialize)]
 struct Named<'a> {
@@ -106,7 +103,10 @@ fn each(
     arguments: Arguments,
 ) -> Result<Attempt, ArgumentError> {
     let read = || {
-        let missing = || python("TypeError", "takes a signature `task` and a list `it`");
+        let missing = || {
+            let report = python("TypeError", "takes a signature `task` and a list `it`");
+            Box::new(report)
+        };
         let task = argument(call, 0, "task").ok_or_else(missing)?;
         let it = argument(call, 1, "it").ok_or_else(missing)?;
         let named: Named<'_> = serde_json::from_str(task.get()).map_err(|_| missing())?;
@@ -114,12 +114,13 @@ fn each(
         let registry = context.states().get::<Arc<Registry>>();
         let handler = registry.and_then(|registry| registry.get(&named.task).cloned());
         let handler = handler.ok_or_else(|| {
-            ErrorReport::new("NotRegistered", &*named.task).module("celery.exceptions")
+            let report = ErrorReport::new("NotRegistered", &*named.task);
+            Box::new(report.module("celery.exceptions"))
         })?;
-        Ok((handler, items))
+        Ok::<_, Box<ErrorReport>>((handler, items))
     };
     match read() {
-        Err(report) => value(Err(report)),
+        Err(report) => value(Err(*report)),
         Ok((handler, items)) => Ok(run(handler, context.clone(), items, arguments)),
     }
 }
@@ -133,9 +134,8 @@ fn run(
     Box::pin(async move {
         let mut results = Vec::with_capacity(items.len());
         for item in &items {
-            let args = match arguments(item) {
-                Ok(args) => args,
-                Err(report) => return dead(report),
+            let Some(args) = arguments(item) else {
+                return dead(python("TypeError", "takes a list of lists of arguments"));
             };
             match one(&handler, &context, args).await {
                 Outcome::Success(result) => results.push(result),

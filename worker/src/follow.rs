@@ -47,11 +47,11 @@ impl Pending {
     }
 }
 
-/// What became of a task that follows.
-pub(crate) enum Sent {
-    Confirmed,
-    /// It never will be: the letter of it, and what its callers are told.
-    Undeliverable(Letter, ErrorReport),
+/// A task that never reaches a queue.
+pub(crate) struct Undeliverable {
+    pub(crate) letter: Letter,
+    /// What its callers are told.
+    pub(crate) report: ErrorReport,
 }
 
 /// Sends what follows from the tasks of one queue.
@@ -84,7 +84,7 @@ impl Follower {
         }
     }
 
-    /// Publishes a task and waits for the confirm.
+    /// Publishes a task and waits for the confirm; tells if it can never be delivered.
     ///
     /// With Celery's preset a queue that is missing is declared, as Celery's senders do; otherwise only those that are
     /// the worker's own.
@@ -96,7 +96,11 @@ impl Follower {
     /// # Cancel safety
     ///
     /// Dropping the future may or may not have published it.
-    pub(crate) async fn send(&self, id: &str, outgoing: &Outgoing) -> Result<Sent, Unsettled> {
+    pub(crate) async fn send(
+        &self,
+        id: &str,
+        outgoing: &Outgoing,
+    ) -> Result<Option<Box<Undeliverable>>, Unsettled> {
         let (mut properties, body) = wire::encode(&outgoing.message());
         properties.message_id = Some(id.to_owned());
         let address = self.address(outgoing);
@@ -108,14 +112,14 @@ impl Follower {
             _ => None,
         };
         let refused = match self.publish(&address, wait, &letter).await {
-            Ok(()) => return Ok(Sent::Confirmed),
+            Ok(()) => return Ok(None),
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => error,
         };
         let text = format!("the task `{}` could not be sent: {refused}", header.task);
         warn!(target: "coney::worker", queue = %self.queue, id = %header.id, "{text}");
         let report = ErrorReport::new("Undeliverable", text);
-        Ok(Sent::Undeliverable(letter, report))
+        Ok(Some(Box::new(Undeliverable { letter, report })))
     }
 
     async fn publish(

@@ -23,7 +23,7 @@ use tracing::{debug, error, warn};
 
 use crate::decide::{Again, Disposition, Then};
 use crate::flow::{self, Follow};
-use crate::follow::{AT_ONCE, Follower, Pending, Sent};
+use crate::follow::{AT_ONCE, Follower, Pending, Undeliverable};
 use crate::telemetry;
 
 /// Where a caller waits for a result.
@@ -265,10 +265,10 @@ impl Settler {
     }
 
     async fn send(&self, id: &str, outgoing: &Outgoing) -> Result<(), Unsettled> {
-        let (letter, report) = match self.follower.send(id, outgoing).await? {
-            Sent::Confirmed => return Ok(()),
-            Sent::Undeliverable(letter, report) => (letter, report),
+        let Some(undeliverable) = self.follower.send(id, outgoing).await? else {
+            return Ok(());
         };
+        let Undeliverable { letter, report } = *undeliverable;
         self.bury(&letter, Reason::Undeliverable, &report).await?;
         let now = self.broker.clock().now();
         let mut told: Vec<_> = flow::told(outgoing.abandoned(), &Status::Failure, &report, now);

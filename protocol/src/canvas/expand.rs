@@ -11,7 +11,7 @@ use crate::canvas::outgoing::{Destination, Links, Outgoing};
 use crate::canvas::rewrite::Rewriter;
 use crate::canvas::signature::{Chunks, Expires, Kind, Options, Pieces, Signature};
 use crate::canvas::{Child, Followers, MOST_DEPTH, Parent};
-use crate::header::{Header, TimeLimit, is_reserved};
+use crate::header::{Header, TimeLimit, is_reserved, names};
 use crate::id::TaskId;
 use crate::property::{Table, Value};
 use crate::wire;
@@ -387,10 +387,11 @@ fn destination(options: &Options<'_>) -> Destination {
     }
 }
 
-/// Headers of the caller's own; those of the protocol have options of their own.
+/// Headers of the caller's own and its retry policy; those of the protocol have options of their own.
 fn own_headers(raw: &RawValue) -> Table {
     let pieces: Pieces<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
-    let own = pieces.iter().filter(|(name, _)| !is_reserved(name));
+    let is_own = |name: &str| !is_reserved(name) || name == names::RETRY;
+    let own = pieces.iter().filter(|(name, _)| is_own(name));
     own.filter_map(|(name, raw)| Some((name.to_owned().into(), value(raw)?)))
         .collect()
 }

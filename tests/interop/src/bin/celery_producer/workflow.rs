@@ -69,22 +69,22 @@ impl Signature {
 
 /// A call, or a step that takes the result of what it follows.
 enum Next {
-    Call(DynamicCall<RawJson>),
-    Step(DynamicStep<RawJson>),
+    Call(Box<DynamicCall<RawJson>>),
+    Step(Box<DynamicStep<RawJson>>),
 }
 
 impl Next {
     fn of(call: DynamicCall<RawJson>, immutable: bool) -> Self {
         match immutable {
-            true => Self::Call(call),
-            false => Self::Step(call.step()),
+            true => Self::Call(Box::new(call)),
+            false => Self::Step(Box::new(call.step())),
         }
     }
 
     fn after(self, chain: Chain<RawJson>) -> Chain<RawJson> {
         match self {
-            Self::Call(call) => chain.then(call),
-            Self::Step(step) => chain.then(step),
+            Self::Call(call) => chain.then(*call),
+            Self::Step(step) => chain.then(*step),
         }
     }
 }
@@ -98,14 +98,14 @@ pub(crate) fn linked(
 ) -> DynamicCall<RawJson> {
     for next in link {
         call = match Next::of(next.call(client), next.immutable) {
-            Next::Call(next) => call.link(next),
-            Next::Step(step) => call.link(step),
+            Next::Call(next) => call.link(*next),
+            Next::Step(step) => call.link(*step),
         };
     }
     for next in link_error {
         call = match Next::of(next.call(client), next.immutable) {
-            Next::Call(next) => call.link_error(next),
-            Next::Step(step) => call.link_error(step),
+            Next::Call(next) => call.link_error(*next),
+            Next::Step(step) => call.link_error(*step),
         };
     }
     call

@@ -52,6 +52,10 @@ pub use coney_protocol::spec::{
 };
 pub use coney_protocol::task::{Run, Task};
 
+/// Chains, groups and links: calls that follow each other or run beside each other.
+#[doc(inline)]
+pub use coney_protocol::workflow;
+
 /// The nouns and pure rules below this crate, for tools that read or write messages themselves.
 #[doc(inline)]
 pub use coney_protocol as protocol;

@@ -196,6 +196,29 @@ impl Client {
         WayBack(Arc::downgrade(&self.0))
     }
 
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.0.replies
+    }
+
+    /// Makes a place for the result of a task that is sent by another, to the queue called `queue`.
+    pub(crate) async fn expect(
+        &self,
+        id: &TaskId,
+        task: &str,
+        queue: &str,
+    ) -> Result<Ticket, SendError> {
+        let fail = |kind| SendError::new(task, queue, kind);
+        let limit = self.0.broker.publish_timeout();
+        let started = self.0.replies.start(&self.0.broker);
+        match tokio::time::timeout(limit, started).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(fail(SendErrorKind::Replies(error))),
+            Err(_) => return Err(fail(SendErrorKind::NotReady { after: limit })),
+        }
+        let ticket = self.0.replies.expect(id);
+        ticket.ok_or_else(|| fail(SendErrorKind::DuplicateId(id.clone())))
+    }
+
     /// Hands a call to the publisher without waiting for the confirm.
     pub(crate) async fn submit<O, E>(
         &self,
@@ -213,7 +236,7 @@ impl Client {
         let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
         ready.map_err(|kind| fail(*kind))?;
         let header = &mut call.message.header;
-        let ticket = match wants_result(header) {
+        let ticket = match wants_result(header) && call.is_awaited {
             true => Some(
                 self.0
                     .replies
@@ -222,7 +245,7 @@ impl Client {
             ),
             false => None,
         };
-        let reply_to = ticket.is_some().then(|| self.0.replies.queue());
+        let reply_to = wants_result(header).then(|| self.0.replies.queue());
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();

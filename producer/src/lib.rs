@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`client`] | the handle, its settings, sending one call |
+//! | [`workflow`] | chains and groups |
 //! | [`batch`] | many calls, confirmed together |
 //! | [`enqueue`] | an encoded call becomes a publication |
 //! | [`handle`] | awaiting one result, or watching its progress |
@@ -29,6 +30,7 @@ pub mod replies;
 pub mod revoke;
 pub mod status;
 pub mod telemetry;
+pub mod workflow;
 
 pub use client::{Client, ClientBuilder};
 pub use control::{Answers, Broadcast, Control, ControlError};

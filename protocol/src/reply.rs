@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::canvas::Child;
 use crate::codec::words;
 use crate::error::DecodeError;
 use crate::id::TaskId;
@@ -83,6 +84,8 @@ pub struct Reply {
     pub group_id: Option<String>,
     /// The task that sent this one.
     pub parent_id: Option<TaskId>,
+    /// What was sent by the task or because of it.
+    pub children: Vec<Child>,
 }
 
 impl Reply {
@@ -97,6 +100,7 @@ impl Reply {
             date_done: None,
             group_id: None,
             parent_id: None,
+            children: Vec::new(),
         }
     }
 
@@ -116,7 +120,7 @@ impl Reply {
             status: self.status.as_str().into(),
             result: &self.result,
             traceback: self.traceback.as_deref().map(Cow::Borrowed),
-            children: [],
+            children: &self.children,
             date_done: self.date_done.map(|t| time::format(t).into()),
             task_id: self.task_id.clone(),
             group_id: self.group_id.as_deref().map(Cow::Borrowed),
@@ -145,6 +149,11 @@ impl Reply {
             date_done: wire.date_done.and_then(|text| time::parse(&text)),
             group_id: wire.group_id.map(Cow::into_owned),
             parent_id: wire.parent_id,
+            // they are for who looks further: a result is one without them
+            children: wire
+                .children
+                .and_then(|raw| serde_json::from_str(raw.get()).ok())
+                .unwrap_or_default(),
         })
     }
 
@@ -180,7 +189,7 @@ struct WireReply<'a> {
     status: Cow<'a, str>,
     result: &'a RawValue,
     traceback: Option<Cow<'a, str>>,
-    children: [(); 0],
+    children: &'a [Child],
     date_done: Option<Cow<'a, str>>,
     task_id: TaskId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +213,8 @@ struct ReadReply<'a> {
     group_id: Option<Cow<'a, str>>,
     #[serde(default)]
     parent_id: Option<TaskId>,
+    #[serde(borrow, default)]
+    children: Option<&'a RawValue>,
 }
 
 /// Celery's exception object, with what coney adds: Python ignores the rest.

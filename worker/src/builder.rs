@@ -264,12 +264,15 @@ impl WorkerBuilder {
             problems.push(BuildProblem::Concurrency { min, max });
         }
         BuildError::of(problems)?;
+        let registry = Arc::new(registry);
+        // for what calls other tasks in this worker
+        self.states.insert(Arc::clone(&registry));
         Ok(Worker::new(crate::worker::Parts {
             name: self.name.unwrap_or_else(|| default_name(&self.broker)),
             broker: self.broker,
             states: Arc::new(self.states),
             state_names: self.state_names,
-            registry: Arc::new(registry),
+            registry,
             queues,
             limits: self.limits,
             grace: self.grace,

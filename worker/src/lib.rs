@@ -18,6 +18,7 @@
 mod activity;
 pub mod banner;
 pub mod builder;
+mod builtin;
 mod card;
 pub mod consume;
 mod control;
@@ -26,6 +27,8 @@ pub mod decode;
 pub mod error;
 mod events;
 pub mod execute;
+mod flow;
+mod follow;
 pub mod handler;
 mod limits;
 pub mod listen;

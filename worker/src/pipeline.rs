@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
+use coney_protocol::canvas::Plan;
 use coney_protocol::context::TaskContext;
 use coney_protocol::dead::Reason;
 use coney_protocol::header::{Header, TimeLimit};
@@ -23,6 +24,7 @@ use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked, time_l
 use crate::decode::{self, Arrived, Decoder, Job, NoJob, Poison, Received};
 use crate::events::Events;
 use crate::execute::{Limits, execute};
+use crate::flow::Flow;
 use crate::outcome::Outcome;
 use crate::pool::Slot;
 use crate::repeats::{Arrival, Original, Repeats, Work};
@@ -246,6 +248,7 @@ impl Pipeline {
             handler,
             context,
             attempt,
+            plan,
             entered,
         } = job;
         let header = card.header();
@@ -286,6 +289,8 @@ impl Pipeline {
             worker: &self.settler.worker,
             now: self.now(),
             chance: rand::random(),
+            flow: self.flow(plan.as_ref(), header),
+            children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
@@ -325,6 +330,13 @@ impl Pipeline {
         }
     }
 
+    fn flow<'a>(&'a self, plan: Option<&'a Plan>, header: &'a Header) -> Flow<'a> {
+        let Settler {
+            follower, worker, ..
+        } = &self.settler;
+        Flow::new(plan, header, (&follower.oid, worker), self.now())
+    }
+
     fn now(&self) -> SystemTime {
         self.settler.broker.clock().now()
     }
@@ -342,10 +354,12 @@ impl Pipeline {
             NoJob::Revoked(card) => {
                 self.cancelled(card.header(), "a task that was cancelled is not started");
                 self.events.revoked(&card, false, None, false);
-                (revoked(card.header(), self.now()), card)
+                let plan = self.decoder.plan(&card);
+                let flow = self.flow(plan.as_ref(), card.header());
+                (revoked(card.header(), self.now(), &flow), card)
             }
             NoJob::Early(card, wait) | NoJob::Throttled(card, wait) => (early(wait), card),
-            NoJob::Counted(card) => (Disposition::AGAIN, card),
+            NoJob::Counted(card) => (Disposition::again(), card),
         };
         self.settle(disposition, &card.message, Some(acker)).await
     }
@@ -359,7 +373,10 @@ impl Pipeline {
                 _ => self.events.failed(card, &poison.report),
             }
         }
-        let disposition = poisoned(&poison, self.now());
+        let card = poison.card.as_deref();
+        let plan = card.and_then(|card| self.decoder.plan(card));
+        let flow = card.map(|card| self.flow(plan.as_ref(), card.header()));
+        let disposition = poisoned(&poison, self.now(), flow);
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await

@@ -8,6 +8,7 @@
 mod answer;
 mod control;
 mod request;
+mod workflow;
 
 use std::io::Read as _;
 
@@ -35,9 +36,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn perform(client: &Client, request: &Request) -> anyhow::Result<Answer> {
-    let handle = request.send(client).await?;
+    let sent = request.send(client).await?;
     match request.wait() {
-        Some(limit) => Ok(Answer::of(&handle, limit).await),
-        None => Ok(Answer::sent(handle.id())),
+        Some(limit) => Answer::of(&sent, limit).await,
+        None => Ok(Answer::sent(&sent.id)),
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::control::Command;
+use crate::workflow::{self, Sent, Signature};
 
 /// One request.
 #[derive(Debug, Deserialize)]
@@ -21,13 +22,19 @@ pub(crate) struct Request {
     args: Option<RawJson>,
     kwargs: Option<RawJson>,
     wait: Option<f64>,
+    chain: Option<Vec<Signature>>,
+    group: Option<Vec<Signature>>,
+    #[serde(default)]
+    link: Vec<Signature>,
+    #[serde(default)]
+    link_error: Vec<Signature>,
     #[serde(flatten)]
     options: Options,
 }
 
 /// The options of all that is sent.
 #[derive(Debug, Deserialize)]
-struct Options {
+pub(crate) struct Options {
     queue: Option<String>,
     exchange: Option<String>,
     routing_key: Option<String>,
@@ -51,7 +58,22 @@ impl Request {
     }
 
     /// Sends what is asked for; a queue that is not there is declared first.
-    pub(crate) async fn send(&self, client: &Client) -> anyhow::Result<Handle> {
+    pub(crate) async fn send(&self, client: &Client) -> anyhow::Result<Sent> {
+        if let Some(steps) = &self.chain {
+            return workflow::send_chain(client, steps, &self.options).await;
+        }
+        if let Some(members) = &self.group {
+            return workflow::send_group(client, members, &self.options).await;
+        }
+        let handle = self.send_one(client).await?;
+        Ok(Sent {
+            id: handle.id().clone(),
+            ends: vec![handle],
+            is_group: false,
+        })
+    }
+
+    async fn send_one(&self, client: &Client) -> anyhow::Result<Handle> {
         let queue = self.options.queue.clone();
         let queue = queue.unwrap_or_else(coney_interop::queue_name);
         match self
@@ -77,12 +99,20 @@ impl Request {
         if let Some(kwargs) = &self.kwargs {
             call = call.kwargs(kwargs);
         }
+        let call = workflow::linked(call, client, &self.link, &self.link_error);
         self.options.on(call)
     }
 }
 
 impl Options {
-    fn on(&self, mut call: DynamicCall<RawJson>) -> anyhow::Result<DynamicCall<RawJson>> {
+    pub(crate) fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+
+    pub(crate) fn on(
+        &self,
+        mut call: DynamicCall<RawJson>,
+    ) -> anyhow::Result<DynamicCall<RawJson>> {
         if let Some(countdown) = self.countdown {
             call = call.delay(seconds(countdown));
         }

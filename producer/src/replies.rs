@@ -42,7 +42,7 @@ pub struct Replies {
 impl Replies {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            queue: format!("coney.reply.{}", Uuid::now_v7()),
+            queue: format!("{}{}", topology::REPLY_PREFIX, Uuid::now_v7()),
             slots: Mutex::default(),
             started: OnceCell::new(),
             tasks: TaskTracker::new(),

@@ -29,6 +29,9 @@ pub const DEAD_SUFFIX: &str = ".dead";
 /// How long a reply queue outlives its last consumer.
 pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
 
+/// What the names of the clients' reply queues start with.
+pub const REPLY_PREFIX: &str = "coney.reply.";
+
 /// The exchange that revocations are published to.
 pub const REVOKE_EXCHANGE: &str = "coney.revoke";
 

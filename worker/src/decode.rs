@@ -138,7 +138,6 @@ impl Decoder {
         };
         let card = Arc::new(Card {
             message,
-            queue: Arc::clone(&self.queue),
             exchange,
             routing_key,
             redelivered,

@@ -87,7 +87,6 @@ fn card(id: &str) -> Card {
     header.kwargs_repr = Some("{}".to_owned());
     Card {
         message: Message::new(header, Body::json(&b"[[2,3],{},{}]"[..])),
-        queue: "q".into(),
         exchange: String::new(),
         routing_key: "q".to_owned(),
         redelivered: false,

@@ -12,6 +12,7 @@ use coney_protocol::id::TaskId;
 use coney_protocol::trace::TraceContext;
 use serde_json::Value as Json;
 
+use crate::control::Control;
 use crate::enqueue::{self, Declared};
 use crate::error::{SendError, SendErrorKind};
 use crate::events::{self, EventStream, Note, Teller};
@@ -53,6 +54,7 @@ struct Inner {
     declared: Declared,
     replies: Arc<Replies>,
     revoker: Revoker,
+    control: Control,
     /// Set if monitors are told of sent tasks.
     teller: Option<Teller>,
 }
@@ -176,6 +178,12 @@ impl Client {
         EventStream::open(&self.0.broker).await
     }
 
+    /// Remote control: asks workers what they do, and tells them what to do.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.0.control.clone()
+    }
+
     /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
     pub async fn close(&self) {
         self.0.replies.close().await;
@@ -186,6 +194,29 @@ impl Client {
 
     pub(crate) fn way_back(&self) -> WayBack {
         WayBack(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.0.replies
+    }
+
+    /// Makes a place for the result of a task that is sent by another, to the queue called `queue`.
+    pub(crate) async fn expect(
+        &self,
+        id: &TaskId,
+        task: &str,
+        queue: &str,
+    ) -> Result<Ticket, SendError> {
+        let fail = |kind| SendError::new(task, queue, kind);
+        let limit = self.0.broker.publish_timeout();
+        let started = self.0.replies.start(&self.0.broker);
+        match tokio::time::timeout(limit, started).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(fail(SendErrorKind::Replies(error))),
+            Err(_) => return Err(fail(SendErrorKind::NotReady { after: limit })),
+        }
+        let ticket = self.0.replies.expect(id);
+        ticket.ok_or_else(|| fail(SendErrorKind::DuplicateId(id.clone())))
     }
 
     /// Hands a call to the publisher without waiting for the confirm.
@@ -205,7 +236,7 @@ impl Client {
         let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
         ready.map_err(|kind| fail(*kind))?;
         let header = &mut call.message.header;
-        let ticket = match wants_result(header) {
+        let ticket = match wants_result(header) && call.is_awaited {
             true => Some(
                 self.0
                     .replies
@@ -214,7 +245,7 @@ impl Client {
             ),
             false => None,
         };
-        let reply_to = ticket.is_some().then(|| self.0.replies.queue());
+        let reply_to = wants_result(header).then(|| self.0.replies.queue());
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
@@ -390,6 +421,7 @@ impl ClientBuilder {
             declared: Declared::default(),
             replies: Replies::new(),
             revoker: Revoker::default(),
+            control: Control::new(&self.broker),
             teller: self.sent_events.then(|| Teller::new(&self.broker)),
             broker: self.broker,
         }))

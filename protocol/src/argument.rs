@@ -101,7 +101,7 @@ pub const fn param<T: Argument>(name: &'static str, ty: &'static str) -> Param<T
 
 /// The arguments of a call as JSON: the items of a list and the members of an object, without the brackets.
 #[doc(hidden)]
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
     /// Arguments by position.
     pub args: Vec<u8>,

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::answer::{AnswerOk, Output, answer_ok};
 use crate::argument::{Encoded, Params};
-use crate::codec::body::EMPTY_EMBED;
+use crate::codec::Serializer;
 use crate::codec::compression::Compression;
 use crate::context::{Children, TaskContext};
 use crate::error::{ArgumentError, ArgumentErrorKind, EncodeError};
@@ -23,6 +23,7 @@ use crate::property::Value;
 use crate::repr;
 use crate::spec::{Queue, QueueSpec, RetryPolicy};
 use crate::task::Task;
+use crate::workflow::{self, Follows, Single};
 
 /// A call that has not been sent: typed arguments, and options that start from the task's own.
 ///
@@ -57,6 +58,18 @@ impl<T: Task> Call<T> {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<T::Output, T::Error>, EncodeError> {
+        let Single {
+            task,
+            arguments,
+            options,
+            ..
+        } = self.single()?;
+        let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
+        Prepared::new(&task, &arguments, options, target, T::ANSWER.0, now)
+    }
+
+    /// Encodes the arguments, for a part of a workflow.
+    pub(crate) fn single(self) -> Result<Single, EncodeError> {
         let mut arguments = Encoded::default();
         T::PARAMS
             .encode(&self.arguments, &mut arguments)
@@ -64,9 +77,27 @@ impl<T: Task> Call<T> {
                 task: T::SPEC.name.to_owned(),
                 source,
             })?;
-        let options = self.options.or(&T::SPEC);
-        let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
-        Prepared::new(T::SPEC.name, &arguments, options, target, T::ANSWER.0, now)
+        Ok(Single {
+            task: T::SPEC.name.to_owned(),
+            arguments,
+            options: self.options.or(&T::SPEC),
+            home: Some(Target::Queue(T::QUEUE)),
+            takes_result: false,
+        })
+    }
+
+    /// Sends another call after this one has succeeded, as often as this is called: a call, a chain, or a step that
+    /// takes the result as its first argument. Nobody waits for its result.
+    pub fn link<F: Follows<T::Output>>(mut self, next: F) -> Self {
+        self.options.link.push(next.part());
+        self
+    }
+
+    /// Sends another call after this one has failed for good; a step takes the id of the failed task as its first
+    /// argument.
+    pub fn link_error<F: Follows<String>>(mut self, next: F) -> Self {
+        self.options.link_error.push(next.part());
+        self
     }
 
     /// Sends the call and returns a handle to its result.
@@ -163,22 +194,41 @@ impl<O: Output> DynamicCall<O> {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_at(self, now: SystemTime) -> Result<Prepared<O, Json>, EncodeError> {
-        if let Some(wrong) = self.wrong {
-            return Err(wrong);
+        let Single {
+            task,
+            arguments,
+            options,
+            ..
+        } = self.single()?;
+        let target = options.target.clone();
+        let target = target.unwrap_or(Target::Queue(crate::spec::DefaultQueue::SPEC));
+        Prepared::new(&task, &arguments, options, target, answer_ok::<O>(), now)
+    }
+
+    /// The call as a part of a workflow.
+    pub(crate) fn single(self) -> Result<Single, EncodeError> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None => Ok(Single {
+                task: self.task,
+                arguments: self.arguments,
+                options: self.options,
+                home: None,
+                takes_result: false,
+            }),
         }
-        let target = self
-            .options
-            .target
-            .clone()
-            .unwrap_or(Target::Queue(crate::spec::DefaultQueue::SPEC));
-        Prepared::new(
-            &self.task,
-            &self.arguments,
-            self.options,
-            target,
-            answer_ok::<O>(),
-            now,
-        )
+    }
+
+    /// Sends another call after this one has succeeded; see [`Call::link`].
+    pub fn link<F: Follows<O>>(mut self, next: F) -> Self {
+        self.options.link.push(next.part());
+        self
+    }
+
+    /// Sends another call after this one has failed for good; see [`Call::link_error`].
+    pub fn link_error<F: Follows<String>>(mut self, next: F) -> Self {
+        self.options.link_error.push(next.part());
+        self
     }
 
     /// Sends the call and returns a handle to its result.
@@ -333,6 +383,12 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Writes the body in another format than JSON.
+            pub fn serializer(mut self, serializer: Serializer) -> Self {
+                self.options.serializer = serializer;
+                self
+            }
+
             /// Compresses the body.
             pub fn compress(mut self, compression: Compression) -> Self {
                 self.options.compression = Some(compression);
@@ -396,11 +452,13 @@ pub struct Prepared<O, E> {
     pub answer: AnswerOk<O>,
     /// The children of the task that sends it, if one does: where it is added once it is sent.
     pub siblings: Option<Children>,
+    /// False for the head of a workflow: its result goes to the sender, who waits for another's.
+    pub is_awaited: bool,
     error: PhantomData<fn() -> E>,
 }
 
 impl<O, E> Prepared<O, E> {
-    fn new(
+    pub(crate) fn new(
         task: &str,
         arguments: &Encoded,
         options: CallOptions,
@@ -409,6 +467,7 @@ impl<O, E> Prepared<O, E> {
         now: SystemTime,
     ) -> Result<Self, EncodeError> {
         check_names(task, &options, &target)?;
+        let embed = workflow::embed(&options)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
         let Encoded { args, kwargs } = arguments;
@@ -436,7 +495,11 @@ impl<O, E> Prepared<O, E> {
                 (own, parents) => own.or(parents),
             };
         }
-        let mut body = Body::json(body_of(arguments));
+        if let Some((group, at)) = options.group {
+            header.group = Some(group);
+            header.group_index = Some(at);
+        }
+        let mut body = Body::json(body_of(arguments, &embed)).serialized(options.serializer);
         if let Some(compression) = options.compression {
             body = body.compressed(compression);
         }
@@ -445,13 +508,14 @@ impl<O, E> Prepared<O, E> {
             target,
             answer,
             siblings,
+            is_awaited: true,
             error: PhantomData,
         })
     }
 }
 
-/// The body of a call with these arguments that nothing follows.
-fn body_of(arguments: &Encoded) -> Vec<u8> {
+/// The body of a call with these arguments, and what follows it.
+fn body_of(arguments: &Encoded, embed: &str) -> Vec<u8> {
     let Encoded { args, kwargs } = arguments;
     [
         b"[[",
@@ -459,7 +523,7 @@ fn body_of(arguments: &Encoded) -> Vec<u8> {
         b"],{",
         kwargs,
         b"},",
-        EMPTY_EMBED.as_bytes(),
+        embed.as_bytes(),
         b"]",
     ]
     .concat()
@@ -498,7 +562,8 @@ fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(),
             }
         }
         queue => {
-            check_queue_name(queue.name()).map_err(unusable("the queue name", queue.name()))?
+            let name = queue.name();
+            check_queue_name(name).map_err(unusable("the queue name", name))?;
         }
     }
     for (name, _) in options.headers.iter() {

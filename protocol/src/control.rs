@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mailbox`] | exchanges and queues |
 //! | [`request`], [`address`], [`arguments`] | what is asked, of whom, with what |
+//! | [`consumer`] | queues to consume |
 //! | [`answer`], [`task_info`], [`reply`] | what a worker says, and how it travels |
 //! | [`stamp`] | stamps, by which tasks can be revoked |
 //! | [`python`] | values as Python writes them |
@@ -11,6 +12,7 @@
 pub mod address;
 pub mod answer;
 pub mod arguments;
+pub mod consumer;
 pub mod mailbox;
 pub mod python;
 pub mod reply;

@@ -32,6 +32,12 @@ pub enum EncodeError {
         /// The delay.
         delay: std::time::Duration,
     },
+    /// A step of a workflow cannot be encoded.
+    #[error("a step of the workflow cannot be encoded")]
+    Step(#[source] std::sync::Arc<Self>),
+    /// A workflow has no tasks.
+    #[error("the workflow has no tasks")]
+    Empty,
     /// A header of the caller's own has a name that the protocol uses.
     #[error("the header `{name}` belongs to the protocol: choose another name")]
     ReservedHeader {

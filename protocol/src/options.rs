@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::codec::Serializer;
 use crate::codec::compression::Compression;
 use crate::context::Children;
 use crate::id::TaskId;
 use crate::property::Table;
 use crate::spec::{QueueSpec, RetryPolicy, TaskSpec};
 use crate::trace::TraceContext;
+use crate::workflow::Part;
 
 /// Priority of a task within its queue, higher first.
 ///
@@ -100,12 +102,24 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// After how long the cancellation token of an attempt fires.
     pub soft_timeout: Option<Duration>,
+    /// How the body is written.
+    pub serializer: Serializer,
     /// How the body is compressed, if it is.
     pub compression: Option<Compression>,
     /// The task that sends it, if one does.
     pub parent: Option<Lineage>,
     /// Headers of the caller's own, which the task sees.
     pub headers: Table,
+    /// What is sent after success.
+    pub link: Vec<Part>,
+    /// What is sent after failure.
+    pub link_error: Vec<Part>,
+    /// The steps after it in its chain, in order.
+    pub chain: Vec<Part>,
+    /// The group that it belongs to, and its place in it.
+    pub group: Option<(String, i64)>,
+    /// Where the result of a later step goes; that of a call goes where its sender says.
+    pub reply_to: Option<String>,
 }
 
 /// The task that sends a call, and the workflow and trace that both belong to.

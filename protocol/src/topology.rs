@@ -29,6 +29,9 @@ pub const DEAD_SUFFIX: &str = ".dead";
 /// How long a reply queue outlives its last consumer.
 pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
 
+/// What the names of the clients' reply queues start with.
+pub const REPLY_PREFIX: &str = "coney.reply.";
+
 /// The exchange that revocations are published to.
 pub const REVOKE_EXCHANGE: &str = "coney.revoke";
 
@@ -172,6 +175,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// To an exchange, with a routing key.
+    #[must_use]
+    pub fn new(exchange: impl Into<Cow<'static, str>>, key: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
+        }
+    }
+
     /// Through the default exchange straight to a queue.
     #[must_use]
     pub fn to_queue(queue: impl Into<Cow<'static, str>>) -> Self {

@@ -14,3 +14,4 @@ pub use crate::codec::Limits;
 pub(crate) use decode::is_of_the_broker;
 pub use decode::{Undecoded, decode};
 pub use encode::encode;
+pub(crate) use legacy::value as header_value;

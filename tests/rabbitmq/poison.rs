@@ -322,10 +322,15 @@ async fn a_task_that_is_too_late_is_kept_and_not_run() {
 #[tokio::test]
 async fn a_workflow_that_cannot_go_on_is_kept_whole() {
     let mut kitchen = Kitchen::open().await;
-    let body = r#"[[1, 2], {}, {"chain": [{"task": "next.step"}]}]"#;
+    let body = r#"[[1, 2], {}, {"chord": {"task": "body"}}]"#;
     kitchen.serve(bare("coney.add", "1"), body).await;
     kitchen
-        .expect("unsupported", Status::Failure, "Unsupported")
+        .expect("unsupported", Status::Failure, "NotImplementedError")
+        .await;
+    let body = r#"[[1, 2], {}, {"chain": [{"args": [1]}]}]"#;
+    kitchen.serve(bare("coney.add", "2"), body).await;
+    kitchen
+        .expect("decode", Status::Failure, "CanvasError")
         .await;
 }
 

@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use coney_amqp::Unreadable;
+use coney_protocol::canvas::{CanvasError, Plan};
 use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
+use coney_protocol::delay;
 use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, TimeLimit, is_reserved};
 use coney_protocol::id::TaskId;
@@ -19,6 +21,7 @@ use coney_protocol::trace::TraceContext;
 use coney_protocol::wire::{self, Limits, Undecoded};
 
 use crate::card::Card;
+use crate::flow;
 use crate::handler::{Attempt, Handler};
 use crate::limits::TaskLimits;
 use crate::registry::Registry;
@@ -43,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
+    /// What shall follow.
+    pub(crate) plan: Option<Plan>,
     /// Lets it be revoked while it runs.
     pub(crate) entered: Entered,
 }
@@ -114,6 +119,11 @@ impl Decoder {
             redelivered,
             redeliveries,
         } = arrived;
+        // the way through the broker while it waited says nothing of where it was sent
+        let (exchange, routing_key) = match delay::meant_for(&exchange, &routing_key) {
+            Some(queue) => (String::new(), queue.to_owned()),
+            None => (exchange, routing_key),
+        };
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
         let is_revoked = self
@@ -128,7 +138,6 @@ impl Decoder {
         };
         let card = Arc::new(Card {
             message,
-            queue: Arc::clone(&self.queue),
             exchange,
             routing_key,
             redelivered,
@@ -181,10 +190,11 @@ impl Decoder {
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
-            Ok(attempt) => Ok(Job {
+            Ok((attempt, plan)) => Ok(Job {
                 handler: handler.clone(),
                 context,
                 attempt,
+                plan,
                 entered,
             }),
             Err(refused) => Err(refused.of(Arc::clone(card))),
@@ -205,15 +215,21 @@ impl Decoder {
         card: &Card,
         handler: &Handler,
         context: &TaskContext,
-    ) -> Result<Attempt, Box<Refused>> {
+    ) -> Result<(Attempt, Option<Plan>), Box<Refused>> {
         let plain = card.message.body.plain(&self.limits);
         let plain = plain.map_err(|e| Refused::undecodable(&e))?;
         let call = RawCall::cut(&plain).map_err(|e| Refused::undecodable(&e))?;
-        if !call.embed.is_empty() {
-            return Err(Refused::new(Reason::Unsupported, unsupported()));
-        }
+        // nothing runs whose consequences cannot be sent
+        let plan = Plan::read(&call.embed).map_err(|error| Refused::canvas(&error))?;
         let attempt = handler.start(&call, context);
-        attempt.map_err(|error| Refused::arguments(&error))
+        let attempt = attempt.map_err(|error| Refused::arguments(&error))?;
+        Ok((attempt, plan))
+    }
+
+    /// What should have followed from a message that does not run.
+    pub(crate) fn plan(&self, card: &Card) -> Option<Plan> {
+        let plain = card.message.body.plain(&self.limits).ok()?;
+        Plan::salvage(&RawCall::cut(&plain).ok()?.embed)
     }
 
     fn context(
@@ -289,6 +305,11 @@ impl Refused {
         let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
         let cause = std::error::Error::source(error);
         Self::new(Reason::Arguments, report.caused_by(cause))
+    }
+
+    fn canvas(error: &CanvasError) -> Box<Self> {
+        let (reason, report) = flow::objection(error);
+        Self::new(reason, report)
     }
 
     fn undecodable(error: &DecodeError) -> Box<Self> {
@@ -382,13 +403,5 @@ fn too_often(limit: u32) -> ErrorReport {
         format!(
             "delivered again more than {limit} times and never finished: its workers died over it"
         ),
-    )
-}
-
-/// Running the task and dropping what shall follow would lose work in silence.
-fn unsupported() -> ErrorReport {
-    ErrorReport::new(
-        "Unsupported",
-        "the message embeds further steps (chain, links or chord), which this worker cannot send on yet",
     )
 }

@@ -9,9 +9,8 @@ use coney_protocol::context::{BoxFuture, TaskContext};
 use coney_protocol::error::ArgumentError;
 use coney_protocol::inject::{Injects, Requirements};
 use coney_protocol::outcome::{ErrorReport, Next, TaskError};
-use coney_protocol::spec::{QueueSpec, TaskSpec};
+use coney_protocol::spec::{DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec};
 use coney_protocol::task::Run;
-use tracing::debug;
 
 use crate::outcome::{Outcome, message_of};
 
@@ -38,6 +37,19 @@ impl Handler {
             queue: T::QUEUE,
             requires: requires::<T>,
             start: start::<T>,
+        }
+    }
+
+    /// The handler of a task that every worker has. One that fails is not tried again.
+    pub(crate) const fn builtin(
+        name: &'static str,
+        start: fn(&RawCall<'_>, &TaskContext) -> Result<Attempt, ArgumentError>,
+    ) -> Self {
+        Self {
+            spec: TaskSpec::new(name, module_path!()).retry(RetryPolicy::max(0)),
+            queue: DefaultQueue::SPEC,
+            requires: |_| {},
+            start,
         }
     }
 
@@ -100,11 +112,7 @@ fn start<T: Run>(call: &RawCall<'_>, ctx: &TaskContext) -> Result<Attempt, Argum
         }
     };
     let running = T::run(arguments, injected);
-    let started = T::SPEC.track_started.then(|| ctx.clone());
     Ok(Box::pin(async move {
-        if let Some(context) = started {
-            tell_start(&context, T::SPEC.blocking).await;
-        }
         let (ok, err) = T::ANSWER;
         match running.await {
             Ok(output) => encoded((ok.encode)(&output)),
@@ -114,18 +122,6 @@ fn start<T: Run>(call: &RawCall<'_>, ctx: &TaskContext) -> Result<Attempt, Argum
             },
         }
     }))
-}
-
-/// Tells the caller that the attempt starts. One that cannot be told runs all the same.
-async fn tell_start(context: &TaskContext, blocking: bool) {
-    let who = serde_json::json!({"pid": std::process::id(), "hostname": context.hostname()});
-    let told = match blocking {
-        true => context.update_state_blocking("STARTED", &who),
-        false => context.update_state("STARTED", &who).await,
-    };
-    if let Err(error) = told {
-        debug!(target: "coney::worker", id = %context.id(), %error, "the start of a task was not told");
-    }
 }
 
 /// An output without a JSON form will not get one by another attempt.

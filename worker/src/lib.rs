@@ -18,13 +18,17 @@
 mod activity;
 pub mod banner;
 pub mod builder;
+mod builtin;
 mod card;
 pub mod consume;
+mod control;
 pub mod decide;
 pub mod decode;
 pub mod error;
 mod events;
 pub mod execute;
+mod flow;
+mod follow;
 pub mod handler;
 mod limits;
 pub mod listen;

@@ -66,6 +66,7 @@ impl Node {
             counts: counts(&roster),
         });
         let running = TaskTracker::new();
+        let homes = parts.queues.iter().map(|plan| plan.spec.name.to_string());
         let common = Common {
             name: parts.name.clone(),
             broker: parts.broker.clone(),
@@ -77,6 +78,7 @@ impl Node {
             revocations: Arc::clone(&revocations),
             task_limits: Arc::clone(&task_limits),
             roster: Arc::clone(&roster),
+            homes: Arc::new(homes.collect()),
             events: events.clone(),
             outlives_connection: parts.outlives_connection,
             revoke_grace: parts.revoke_grace,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
+use coney_protocol::canvas::Plan;
 use coney_protocol::context::TaskContext;
 use coney_protocol::dead::Reason;
 use coney_protocol::header::{Header, TimeLimit};
@@ -23,6 +24,7 @@ use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked, time_l
 use crate::decode::{self, Arrived, Decoder, Job, NoJob, Poison, Received};
 use crate::events::Events;
 use crate::execute::{Limits, execute};
+use crate::flow::Flow;
 use crate::outcome::Outcome;
 use crate::pool::Slot;
 use crate::repeats::{Arrival, Original, Repeats, Work};
@@ -246,6 +248,7 @@ impl Pipeline {
             handler,
             context,
             attempt,
+            plan,
             entered,
         } = job;
         let header = card.header();
@@ -286,9 +289,12 @@ impl Pipeline {
             worker: &self.settler.worker,
             now: self.now(),
             chance: rand::random(),
+            flow: self.flow(plan.as_ref(), header),
+            children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
         if disposition.revoked {
@@ -296,7 +302,7 @@ impl Pipeline {
         }
         tell(header, queue, disposition.outcome(), started);
         if let Some(ending) = ending {
-            self.tell_monitors(card, &disposition, &ending, started.elapsed());
+            self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
         }
         self.settle(disposition, &card.message, acker).await
     }
@@ -306,10 +312,11 @@ impl Pipeline {
         card: &Card,
         disposition: &Disposition,
         ending: &Ending,
+        signal: Option<i32>,
         runtime: Duration,
     ) {
         match ending {
-            _ if disposition.revoked => self.events.revoked(card, true, None, false),
+            _ if disposition.revoked => self.events.revoked(card, true, signal, false),
             Ending::Value(result) => self.events.succeeded(card, result, runtime),
             Ending::Error(report) if disposition.again.is_some() => {
                 self.events.retried(card, report);
@@ -321,6 +328,13 @@ impl Pipeline {
             }
             Ending::None => {}
         }
+    }
+
+    fn flow<'a>(&'a self, plan: Option<&'a Plan>, header: &'a Header) -> Flow<'a> {
+        let Settler {
+            follower, worker, ..
+        } = &self.settler;
+        Flow::new(plan, header, (&follower.oid, worker), self.now())
     }
 
     fn now(&self) -> SystemTime {
@@ -340,10 +354,12 @@ impl Pipeline {
             NoJob::Revoked(card) => {
                 self.cancelled(card.header(), "a task that was cancelled is not started");
                 self.events.revoked(&card, false, None, false);
-                (revoked(card.header(), self.now()), card)
+                let plan = self.decoder.plan(&card);
+                let flow = self.flow(plan.as_ref(), card.header());
+                (revoked(card.header(), self.now(), &flow), card)
             }
             NoJob::Early(card, wait) | NoJob::Throttled(card, wait) => (early(wait), card),
-            NoJob::Counted(card) => (Disposition::AGAIN, card),
+            NoJob::Counted(card) => (Disposition::again(), card),
         };
         self.settle(disposition, &card.message, Some(acker)).await
     }
@@ -357,7 +373,10 @@ impl Pipeline {
                 _ => self.events.failed(card, &poison.report),
             }
         }
-        let disposition = poisoned(&poison, self.now());
+        let card = poison.card.as_deref();
+        let plan = card.and_then(|card| self.decoder.plan(card));
+        let flow = card.map(|card| self.flow(plan.as_ref(), card.header()));
+        let disposition = poisoned(&poison, self.now(), flow);
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await

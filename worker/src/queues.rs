@@ -1,6 +1,6 @@
 //! The queues of a running worker: each can be added and given up while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::activity::Meter;
 use crate::consume::{Intake, Line};
 use crate::decode::Decoder;
 use crate::events::Events;
+use crate::follow::Follower;
 use crate::limits::TaskLimits;
 use crate::pipeline::{Pipeline, UnderWay};
 use crate::pool::{Pool, Range};
@@ -40,6 +41,8 @@ pub(crate) struct Common {
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) task_limits: Arc<TaskLimits>,
     pub(crate) roster: Arc<Roster>,
+    /// The queues that the worker was started for.
+    pub(crate) homes: Arc<HashSet<String>>,
     pub(crate) events: Events,
     pub(crate) outlives_connection: bool,
     pub(crate) revoke_grace: Duration,
@@ -208,6 +211,13 @@ impl Common {
                 topology,
                 queue: queue.to_string(),
                 worker: self.name.clone(),
+                follower: Follower::new(
+                    self.broker.clone(),
+                    Arc::clone(&self.registry),
+                    Arc::clone(&self.homes),
+                    queue.to_string(),
+                    &self.name,
+                ),
                 abort: self.abort.clone(),
                 late: watch::Sender::new(0),
             },

@@ -63,6 +63,13 @@ impl Matcher {
 }
 
 impl Addressees {
+    /// The workers whose names match a pattern.
+    #[must_use]
+    pub fn matching(pattern: impl Into<String>, matcher: Matcher) -> Self {
+        let pattern = pattern.into();
+        Self::Matching { pattern, matcher }
+    }
+
     /// Whether the worker called `node` is meant.
     #[must_use]
     pub fn include(&self, node: &str) -> bool {

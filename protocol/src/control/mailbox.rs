@@ -47,7 +47,7 @@ pub fn inbox(node: &str) -> Topology {
     let queue = own_queue(inbox_name(node));
     Topology {
         bindings: vec![binding(EXCHANGE, &queue, "")],
-        exchanges: vec![requests(), reply_exchange(REPLY_EXCHANGE)],
+        exchanges: vec![requests(), replies(REPLY_EXCHANGE)],
         queues: vec![queue],
     }
 }
@@ -64,14 +64,21 @@ pub fn reply_queue(key: &str) -> Topology {
     let queue = own_queue(reply_queue_name(key));
     Topology {
         bindings: vec![binding(REPLY_EXCHANGE, &queue, key)],
-        exchanges: vec![reply_exchange(REPLY_EXCHANGE)],
+        exchanges: vec![replies(REPLY_EXCHANGE)],
         queues: vec![queue],
     }
 }
 
-/// An exchange for replies, of whatever name the request says.
+/// What has to exist before replies can be published to the exchange called `name`.
 #[must_use]
-pub fn reply_exchange(name: impl Into<Cow<'static, str>>) -> Exchange {
+pub fn reply_exchange(name: impl Into<Cow<'static, str>>) -> Topology {
+    Topology {
+        exchanges: vec![replies(name)],
+        ..Topology::default()
+    }
+}
+
+fn replies(name: impl Into<Cow<'static, str>>) -> Exchange {
     transient(name, ExchangeKind::Direct)
 }
 

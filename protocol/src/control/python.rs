@@ -1,4 +1,5 @@
-//! Values as Python's `repr` writes them, for the texts that people compare with those of a Python worker.
+//! Values as Python's `repr` writes them, whole: for words of a worker that programs compare. What is only for people is
+//! shortened, see [`repr`](crate::repr).
 
 use std::fmt::Write;
 
@@ -51,15 +52,6 @@ pub fn value(json: &Json) -> String {
     }
 }
 
-/// A tuple of JSON values.
-#[must_use]
-pub fn tuple(items: &[Json]) -> String {
-    match items {
-        [only] => format!("({},)", value(only)),
-        items => format!("({})", joined(items.iter().map(value))),
-    }
-}
-
 /// A set of texts.
 #[must_use]
 pub fn set<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
@@ -91,9 +83,6 @@ mod tests {
     fn values_look_as_in_python() {
         let json = json!({"a": [null, true, 1.0, "x"], "b": {}});
         assert_eq!(value(&json), "{'a': [None, True, 1.0, 'x'], 'b': {}}");
-        assert_eq!(tuple(&[]), "()");
-        assert_eq!(tuple(&[json!(90)]), "(90,)");
-        assert_eq!(tuple(&[json!(1), json!("x")]), "(1, 'x')");
         assert_eq!(set(["a", "b"]), "{'a', 'b'}");
         assert_eq!(set::<&str>([]), "set()");
     }

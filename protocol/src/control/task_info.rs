@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use crate::codec::body::RawCall;
-use crate::control::python;
 use crate::header::Header;
 use crate::id::TaskId;
 use crate::message::Message;
+use crate::repr;
 use crate::wire::Limits;
 
 /// Arguments that are larger, in bytes of JSON, are shown as shortened text: a reply must not be larger than a broker
@@ -141,22 +141,12 @@ fn values(call: &RawCall<'_>) -> (Box<RawValue>, Box<RawValue>) {
 
 /// What the sender wrote for people to read, or what can be read of the body.
 fn texts(header: &Header, call: Option<&RawCall<'_>>) -> (Box<RawValue>, Box<RawValue>) {
-    let read = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or(Json::Null);
-    let args = header.args_repr.clone().unwrap_or_else(|| {
-        let items: Vec<_> = call.map_or_else(Vec::new, |call| {
-            call.args.iter().map(|raw| read(raw)).collect()
-        });
-        python::tuple(&items)
-    });
-    let kwargs = header.kwargs_repr.clone().unwrap_or_else(|| {
-        let members = call.map(|call| {
-            let members = call.kwargs.iter();
-            members
-                .map(|(name, raw)| (name.to_string(), read(raw)))
-                .collect()
-        });
-        python::value(&Json::Object(members.unwrap_or_default()))
-    });
+    let (args, kwargs) = match call {
+        Some(call) => repr::call(call),
+        None => repr::call(&RawCall::default()),
+    };
+    let args = header.args_repr.clone().unwrap_or(args);
+    let kwargs = header.kwargs_repr.clone().unwrap_or(kwargs);
     (
         raw(Json::from(args).to_string()),
         raw(Json::from(kwargs).to_string()),

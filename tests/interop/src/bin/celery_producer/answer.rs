@@ -6,7 +6,7 @@ use coney::{RawJson, ResultError, ResultErrorKind, TaskId};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::request::Handle;
+use crate::workflow::{Sent, list};
 
 /// The answer to a request.
 #[derive(Debug, Default, Serialize)]
@@ -38,16 +38,24 @@ impl Answer {
     }
 
     /// What became of something that was sent.
-    pub(crate) async fn of(handle: &Handle, limit: Duration) -> Self {
-        let sent = Self::sent(handle.id());
-        match handle.result().timeout(limit).await {
-            Ok(result) => Self {
-                state: Some("SUCCESS"),
-                result: Some(result),
-                ..sent
-            },
-            Err(error) => sent.failed(&error),
+    pub(crate) async fn of(sent: &Sent, limit: Duration) -> anyhow::Result<Self> {
+        let answer = Self::sent(&sent.id);
+        let mut results = Vec::with_capacity(sent.ends.len());
+        for end in &sent.ends {
+            match end.result().timeout(limit).await {
+                Ok(result) => results.push(result),
+                Err(error) => return Ok(answer.failed(&error)),
+            }
         }
+        let result = match sent.is_group {
+            true => Some(list(&results)?),
+            false => results.pop(),
+        };
+        Ok(Self {
+            state: Some("SUCCESS"),
+            result,
+            ..answer
+        })
     }
 
     fn failed(self, error: &ResultError<Json>) -> Self {

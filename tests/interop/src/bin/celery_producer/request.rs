@@ -10,20 +10,31 @@ use coney::{
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use crate::control::Command;
+use crate::workflow::{self, Place, Sent, Signature};
+
 /// One request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
+    #[serde(flatten)]
+    pub(crate) control: Option<Command>,
     task: Option<String>,
     args: Option<RawJson>,
     kwargs: Option<RawJson>,
     wait: Option<f64>,
+    chain: Option<Vec<Signature>>,
+    group: Option<Vec<Signature>>,
+    #[serde(default)]
+    link: Vec<Signature>,
+    #[serde(default)]
+    link_error: Vec<Signature>,
     #[serde(flatten)]
     options: Options,
 }
 
 /// The options of all that is sent.
 #[derive(Debug, Deserialize)]
-struct Options {
+pub(crate) struct Options {
     queue: Option<String>,
     exchange: Option<String>,
     routing_key: Option<String>,
@@ -47,7 +58,38 @@ impl Request {
     }
 
     /// Sends what is asked for; a queue that is not there is declared first.
-    pub(crate) async fn send(&self, client: &Client) -> anyhow::Result<Handle> {
+    pub(crate) async fn send(&self, client: &Client) -> anyhow::Result<Sent> {
+        match self.send_workflow(client, false).await {
+            Some(Err(error)) if error.downcast_ref().is_some_and(is_missing) => {
+                if let Some(sent) = self.send_workflow(client, true).await {
+                    return sent;
+                }
+            }
+            Some(sent) => return sent,
+            None => {}
+        }
+        let handle = self.send_one(client).await?;
+        Ok(Sent {
+            id: handle.id().clone(),
+            ends: vec![handle],
+            is_group: false,
+        })
+    }
+
+    /// Sends the chain or group that is asked for, if one is.
+    async fn send_workflow(&self, client: &Client, declare: bool) -> Option<anyhow::Result<Sent>> {
+        let place = Place {
+            options: &self.options,
+            declare,
+        };
+        match (&self.chain, &self.group) {
+            (Some(steps), _) => Some(workflow::send_chain(client, steps, &place).await),
+            (None, Some(members)) => Some(workflow::send_group(client, members, &place).await),
+            (None, None) => None,
+        }
+    }
+
+    async fn send_one(&self, client: &Client) -> anyhow::Result<Handle> {
         let queue = self.options.queue.clone();
         let queue = queue.unwrap_or_else(coney_interop::queue_name);
         match self
@@ -73,12 +115,20 @@ impl Request {
         if let Some(kwargs) = &self.kwargs {
             call = call.kwargs(kwargs);
         }
+        let call = workflow::linked(call, client, &self.link, &self.link_error);
         self.options.on(call)
     }
 }
 
 impl Options {
-    fn on(&self, mut call: DynamicCall<RawJson>) -> anyhow::Result<DynamicCall<RawJson>> {
+    pub(crate) fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+
+    pub(crate) fn on(
+        &self,
+        mut call: DynamicCall<RawJson>,
+    ) -> anyhow::Result<DynamicCall<RawJson>> {
         if let Some(countdown) = self.countdown {
             call = call.delay(seconds(countdown));
         }

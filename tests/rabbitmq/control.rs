@@ -282,8 +282,9 @@ async fn a_time_limit_counts_at_once() {
     let limit = json!({"task_name": name, "hard": 0.1, "soft": null});
     let said = ask(&control, "time_limit", limit).await;
     assert_eq!(said, json!({"ok": "time limits set successfully"}));
-    let task = tasks::heed_the_soft_limit::call().send(&client).await;
-    let task = task.expect("sent");
+    // by name: a typed call brings the limits of its task along, and they win
+    let call = client.call_by_name(name, json!([])).queue_named("fast");
+    let task = call.send(&client).await.expect("sent");
     let error = task.result().timeout(REPLY).await.expect_err("cut off");
     assert!(told(&error).contains("TimeLimitExceeded"), "{error}");
     worker.stop().await.expect("a clean stop");

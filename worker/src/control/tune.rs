@@ -17,7 +17,7 @@ use tracing::info;
 use super::{Answer, Said, done, refused};
 use crate::builder::DEFAULT_CONCURRENCY;
 use crate::node::Node;
-use crate::pool::Range;
+use crate::pool::{Pool, Range};
 use crate::worker::QueuePlan;
 
 /// The most slots that remote control gives a worker.
@@ -176,7 +176,7 @@ fn queue(node: &Node, arguments: &Arguments) -> Result<Opening, CommandError> {
     let kind = kind_of(kind).ok_or_else(unknown)?;
     let topology = queue_topology(name, kind, arguments)?;
     let spec = QueueSpec::from_name(Cow::Owned(name.to_owned()));
-    let slots = node.queues.shared().map(|pool| pool.size());
+    let slots = node.queues.shared().map(Pool::size);
     let slots = slots.and_then(|slots| u32::try_from(slots).ok());
     Ok((
         QueuePlan::new(spec, slots.unwrap_or(DEFAULT_CONCURRENCY)),

@@ -13,6 +13,7 @@
 //! | `tls` | yes | `amqps://` with rustls |
 //! | `anyhow` | | `anyhow::Error` as the error type of a task |
 //! | `bzip2`, `zstd` | | messages compressed that way |
+//! | `msgpack` | | MessagePack as an alternative to JSON |
 //! | `testing` | | [`testing`]: broker, client and worker in the process of a test |
 //!
 //! A crate that only defines tasks needs `default-features = false, features = ["macros"]` and compiles no AMQP client.
@@ -34,8 +35,8 @@ use std::time::Duration;
 pub use coney_macros::{Queue, TaskError, task};
 pub use coney_protocol::argument::{Args, Kwargs};
 pub use coney_protocol::call::{Call, DynamicCall, Sender};
-pub use coney_protocol::codec::RawJson;
 pub use coney_protocol::codec::compression::Compression;
+pub use coney_protocol::codec::{RawJson, Serializer};
 pub use coney_protocol::context::{CancellationToken, ProgressError, TaskContext};
 pub use coney_protocol::error::{ArgumentError, ArgumentErrorKind, DecodeError, EncodeError};
 pub use coney_protocol::id::TaskId;
@@ -73,10 +74,10 @@ pub use coney_amqp::{
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
-    Client, ClientBuilder, ClientStatus, DeadLetter, DeadLetterError, DeadLetterErrorKind,
-    DeadLetters, DeadReason, Discarded, EventStream, Progress, Redriven, ResultError,
-    ResultErrorKind, RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed,
-    TaskHandle,
+    Answers, Broadcast, Client, ClientBuilder, ClientStatus, Control, ControlError, DeadLetter,
+    DeadLetterError, DeadLetterErrorKind, DeadLetters, DeadReason, Discarded, EventStream,
+    Progress, Redriven, ResultError, ResultErrorKind, RevokeError, RevokeErrorKind, Selection,
+    SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

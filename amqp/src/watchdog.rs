@@ -36,6 +36,10 @@ impl Watchdog {
         spec: &ConsumerSpec,
         epoch: &Epoch,
     ) -> String {
+        if spec.replay.is_some() {
+            // of a stream RabbitMQ 3.10 says that nobody consumes it
+            return std::future::pending().await;
+        }
         let pause = settings.watch * 2_u32.pow(self.in_vain.min(DOUBLINGS));
         // the others get nothing, and that is how it should be
         let may_starve = has_single_consumer(spec);

@@ -12,6 +12,7 @@ use coney_protocol::id::TaskId;
 use coney_protocol::trace::TraceContext;
 use serde_json::Value as Json;
 
+use crate::control::Control;
 use crate::enqueue::{self, Declared};
 use crate::error::{SendError, SendErrorKind};
 use crate::events::{self, EventStream, Note, Teller};
@@ -53,6 +54,7 @@ struct Inner {
     declared: Declared,
     replies: Arc<Replies>,
     revoker: Revoker,
+    control: Control,
     /// Set if monitors are told of sent tasks.
     teller: Option<Teller>,
 }
@@ -174,6 +176,12 @@ impl Client {
     /// Dropping the future ends the attempt.
     pub async fn events(&self) -> Result<EventStream, ConsumeError> {
         EventStream::open(&self.0.broker).await
+    }
+
+    /// Remote control: asks workers what they do, and tells them what to do.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.0.control.clone()
     }
 
     /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
@@ -413,6 +421,7 @@ impl ClientBuilder {
             declared: Declared::default(),
             replies: Replies::new(),
             revoker: Revoker::default(),
+            control: Control::new(&self.broker),
             teller: self.sent_events.then(|| Teller::new(&self.broker)),
             broker: self.broker,
         }))

@@ -12,6 +12,7 @@
 //! | [`replies`] | one consumer for all results of a client |
 //! | [`dead_letters`] | looking at dead letters, putting them back, throwing them away |
 //! | [`revoke`] | cancelling a task |
+//! | [`control`] | asking workers what they do, telling them what to do |
 //! | [`events`] | telling monitors of sent tasks; listening to events |
 //! | [`status`] | whether it works, and why not |
 //! | [`error`] | what can go wrong on the way there and back |
@@ -19,6 +20,7 @@
 
 pub mod batch;
 pub mod client;
+pub mod control;
 pub mod dead_letters;
 pub mod enqueue;
 pub mod error;
@@ -31,6 +33,7 @@ pub mod telemetry;
 pub mod workflow;
 
 pub use client::{Client, ClientBuilder};
+pub use control::{Answers, Broadcast, Control, ControlError};
 pub use dead_letters::{
     DeadLetter, DeadLetterError, DeadLetterErrorKind, DeadLetters, DeadReason, Discarded, Redriven,
     Selection,

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::answer::{AnswerOk, Output, answer_ok};
 use crate::argument::{Encoded, Params};
+use crate::codec::Serializer;
 use crate::codec::compression::Compression;
 use crate::context::{Children, TaskContext};
 use crate::error::{ArgumentError, ArgumentErrorKind, EncodeError};
@@ -382,6 +383,12 @@ macro_rules! impl_setters {
                 self
             }
 
+            /// Writes the body in another format than JSON.
+            pub fn serializer(mut self, serializer: Serializer) -> Self {
+                self.options.serializer = serializer;
+                self
+            }
+
             /// Compresses the body.
             pub fn compress(mut self, compression: Compression) -> Self {
                 self.options.compression = Some(compression);
@@ -492,7 +499,7 @@ impl<O, E> Prepared<O, E> {
             header.group = Some(group);
             header.group_index = Some(at);
         }
-        let mut body = Body::json(body_of(arguments, &embed));
+        let mut body = Body::json(body_of(arguments, &embed)).serialized(options.serializer);
         if let Some(compression) = options.compression {
             body = body.compressed(compression);
         }
@@ -555,7 +562,8 @@ fn check_names(task: &str, options: &CallOptions, target: &Target) -> Result<(),
             }
         }
         queue => {
-            check_queue_name(queue.name()).map_err(unusable("the queue name", queue.name()))?
+            let name = queue.name();
+            check_queue_name(name).map_err(unusable("the queue name", name))?;
         }
     }
     for (name, _) in options.headers.iter() {

@@ -12,9 +12,10 @@
 //! | [`codec`], [`wire`] | Celery's body format and message protocol |
 //! | [`workflow`], [`canvas`] | chains, groups and links: how they are sent, and what a worker makes of them |
 //! | [`reply`], [`repr`] | results on their way back; values as text for people |
-//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how it waits in the broker; what time it is |
+//! | [`policy`], [`rate`], [`delay`], [`clock`] | when the next attempt comes; how often; how it waits in the broker; what time it is |
 //! | [`event`] | what clients and workers say of tasks and of themselves |
 //! | [`revoke`] | revocations on their way to all workers |
+//! | [`control`] | remote control of workers |
 //! | [`dead`], [`history`] | dead letters and their reasons; earlier attempts |
 //! | [`topology`] | exchanges, queues and bindings as data |
 //! | [`trace`] | W3C trace context |
@@ -27,6 +28,7 @@ pub mod canvas;
 pub mod clock;
 pub mod codec;
 pub mod context;
+pub mod control;
 pub mod dead;
 pub mod delay;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::codec::Serializer;
 use crate::codec::compression::Compression;
 use crate::context::Children;
 use crate::id::TaskId;
@@ -101,6 +102,8 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// After how long the cancellation token of an attempt fires.
     pub soft_timeout: Option<Duration>,
+    /// How the body is written.
+    pub serializer: Serializer,
     /// How the body is compressed, if it is.
     pub compression: Option<Compression>,
     /// The task that sends it, if one does.

@@ -4,7 +4,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::control::python;
+
 /// How often a task may start on one worker, written as in Celery: `10/s`, `0.5/m`, `100/h`, or a number for each second.
+///
+/// ```
+/// use coney_protocol::rate::Rate;
+///
+/// let rate = Rate::parse("10/m").unwrap().unwrap();
+/// assert_eq!(rate.interval().as_secs(), 6);
+/// assert_eq!(rate.to_string(), "10/m");
+/// assert_eq!(Rate::parse("0/s").unwrap(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     tasks: f64,
@@ -63,24 +74,20 @@ impl Rate {
     ///
     /// [`RateError`] for what is no rate.
     pub fn parse(text: &str) -> Result<Option<Self>, RateError> {
-        let wrong = || RateError {
-            text: text.to_owned(),
-        };
-        let trimmed = text.trim();
-        let (tasks, per) = trimmed.split_once('/').unwrap_or((trimmed, "s"));
-        let per = match per.trim() {
-            "s" => Per::Second,
-            "m" => Per::Minute,
-            "h" => Per::Hour,
-            _ => return Err(wrong()),
-        };
-        if trimmed.is_empty() {
+        let text = text.trim();
+        if text.is_empty() {
             return Ok(None);
         }
-        let tasks: f64 = tasks.trim().parse().map_err(|_| wrong())?;
-        if !tasks.is_finite() || tasks < 0.0 {
-            return Err(wrong());
-        }
+        let (tasks, unit) = text.split_once('/').unwrap_or((text, ""));
+        let per = match unit.trim() {
+            "" | "s" => Per::Second,
+            "m" => Per::Minute,
+            "h" => Per::Hour,
+            other => return Err(RateError::Unit(other.to_owned())),
+        };
+        let number = tasks.trim().parse().ok();
+        let number = number.filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        let tasks = number.ok_or_else(|| RateError::Number(tasks.to_owned()))?;
         Ok((tasks > 0.0).then_some(Self { tasks, per }))
     }
 }
@@ -88,10 +95,9 @@ impl Rate {
 impl FromStr for Rate {
     type Err = RateError;
 
+    /// Reads a rate that is a limit.
     fn from_str(text: &str) -> Result<Self, RateError> {
-        Self::parse(text)?.ok_or_else(|| RateError {
-            text: text.to_owned(),
-        })
+        Self::parse(text)?.ok_or_else(|| RateError::Number(text.to_owned()))
     }
 }
 
@@ -106,15 +112,34 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A text that is no rate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no rate: write `10/s`, `10/m` or `10/h`")]
-pub struct RateError {
-    text: String,
+/// A text that is no rate; shown as Celery does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateError {
+    /// What stands before the slash is no number of tasks.
+    Number(String),
+    /// What stands behind it is none of `s`, `m` and `h`.
+    Unit(String),
 }
+
+impl fmt::Display for RateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(text) => {
+                let text = python::text(text);
+                write!(f, "could not convert string to float: {text}")
+            }
+            Self::Unit(unit) => f.write_str(unit),
+        }
+    }
+}
+
+impl std::error::Error for RateError {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -122,6 +147,7 @@ mod tests {
         for (text, millis) in [
             ("10/s", 100),
             ("10", 100),
+            ("10/", 100),
             ("0.5", 2000),
             ("10/m", 6000),
             (" 2/h ", 1_800_000),
@@ -134,8 +160,24 @@ mod tests {
         for none in ["", "0", "0/s", "0.0/h"] {
             assert_eq!(Rate::parse(none), Ok(None), "{none}");
         }
-        for wrong in ["x", "10/d", "/", "/s", "-1/s", "inf/s", "nan", "10/s/s"] {
+    }
+
+    #[test]
+    fn what_is_no_rate_is_told_as_python_does() {
+        let told = |text| Rate::parse(text).expect_err(text).to_string();
+        assert_eq!(told("often"), "could not convert string to float: 'often'");
+        assert_eq!(told("10/d"), "d");
+        for wrong in ["x", "/", "/s", "-1/s", "inf/s", "nan", "10/s/s"] {
             assert!(Rate::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_rate_or_none(text in "[-0-9.e+infa]{0,12}(/[smhd]?)?") {
+            if let Ok(Some(rate)) = Rate::parse(&text) {
+                prop_assert!(rate.interval() >= Duration::ZERO);
+            }
         }
     }
 }

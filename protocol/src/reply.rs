@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::canvas::Child;
+use crate::codec::words;
+use crate::error::DecodeError;
 use crate::id::TaskId;
 use crate::outcome::ErrorReport;
 use crate::wire::time;
@@ -105,14 +108,14 @@ impl Reply {
     #[must_use]
     pub fn failure(task_id: TaskId, status: Status, report: &ErrorReport) -> Self {
         Self {
-            traceback: report.account(),
+            traceback: Some(report.account()),
             ..Self::new(task_id, status, Exception::of(report).to_raw())
         }
     }
 
     /// The body that travels.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Bytes {
         let wire = WireReply {
             status: self.status.as_str().into(),
             result: &self.result,
@@ -123,7 +126,8 @@ impl Reply {
             group_id: self.group_id.as_deref().map(Cow::Borrowed),
             parent_id: self.parent_id.clone(),
         };
-        serde_json::to_vec(&wire).expect("texts and raw JSON always have a JSON form")
+        let json = serde_json::to_vec(&wire).expect("texts and raw JSON always have a JSON form");
+        words::restore(json.into())
     }
 
     /// Reads the body of a reply.
@@ -132,7 +136,9 @@ impl Reply {
     ///
     /// When it is not JSON, or has no `status` or no `task_id`.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let wire: ReadReply<'_> = serde_json::from_slice(body)?;
+        let body = Bytes::copy_from_slice(body);
+        let escaped = words::escape(body.clone(), usize::MAX).unwrap_or(body);
+        let wire: ReadReply<'_> = serde_json::from_slice(&escaped)?;
         Ok(Self {
             task_id: wire.task_id,
             status: Status::from(&*wire.status),
@@ -148,6 +154,25 @@ impl Reply {
                 .children
                 .and_then(|raw| serde_json::from_str(raw.get()).ok())
                 .unwrap_or_default(),
+        })
+    }
+
+    /// Reads a reply in any format that this program knows.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has no `status` or no `task_id`.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, DecodeError> {
+        #[cfg(feature = "msgpack")]
+        if content_type == Some(crate::codec::MSGPACK) {
+            let json = crate::codec::msgpack::to_json(body, usize::MAX)?;
+            return Self::decode(&json).map_err(DecodeError::Body);
+        }
+        Self::decode(body).map_err(|error| match content_type {
+            None | Some(crate::codec::JSON) => DecodeError::Body(error),
+            Some(other) => DecodeError::ContentType {
+                found: other.to_owned(),
+            },
         })
     }
 
@@ -278,10 +303,11 @@ impl<'a> Exception<'a> {
 }
 
 impl ErrorReport {
-    /// What stands where Python has its traceback: the longer account, or the chain of causes.
-    fn account(&self) -> Option<String> {
-        if self.traceback.is_some() || self.chain.is_empty() {
-            return self.traceback.clone();
+    /// What stands where Python has its traceback: the longer account, or the error with the chain of its causes.
+    #[must_use]
+    pub fn account(&self) -> String {
+        if let Some(traceback) = &self.traceback {
+            return traceback.clone();
         }
         let mut text = format!("{}: {}\n", self.kind, self.message);
         for cause in &self.chain {
@@ -289,7 +315,7 @@ impl ErrorReport {
             text.push_str(cause);
             text.push('\n');
         }
-        Some(text)
+        text
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use crate::codec::body::RawCall;
+use crate::codec::words;
 
 /// After so many characters the rest is left out.
 pub const LIMIT: usize = 1024;
@@ -73,7 +74,7 @@ pub fn exception(class: &str, arguments: &[Json]) -> String {
         }
         writer.value(&mut Cursor::new(&argument.to_string()), 1);
     }
-    writer.close(")");
+    writer.put(")");
     writer.out
 }
 
@@ -96,20 +97,16 @@ impl Writer {
         self.left = self.left.saturating_sub(token.chars().count());
     }
 
-    /// Closes a bracket, which counts for nothing.
-    fn close(&mut self, bracket: &str) {
-        self.out.push_str(bracket);
-    }
-
     /// Makes ready for an item; false if there is no room, which is shown.
     fn separate(&mut self, is_first: bool) -> bool {
-        match (self.left > 0, is_first) {
+        let has_room = self.left > 0;
+        match (has_room, is_first) {
             (true, true) => {}
             (true, false) => self.put(", "),
             (false, true) => self.out.push_str("..."),
             (false, false) => self.out.push_str(", ..."),
         }
-        self.left > 0
+        has_room
     }
 
     fn tuple<'j>(&mut self, items: impl Iterator<Item = &'j str>) {
@@ -117,12 +114,12 @@ impl Writer {
         let mut count = 0;
         for item in items {
             if !self.separate(count == 0) {
-                return self.close(")");
+                return self.put(")");
             }
             self.value(&mut Cursor::new(item), 1);
             count += 1;
         }
-        self.close(if count == 1 { ",)" } else { ")" });
+        self.put(if count == 1 { ",)" } else { ")" });
     }
 
     fn members<'j>(&mut self, members: impl Iterator<Item = (&'j str, &'j str)>) {
@@ -135,10 +132,14 @@ impl Writer {
             self.put(": ");
             self.value(&mut Cursor::new(value), 1);
         }
-        self.close("}");
+        self.put("}");
     }
 
     fn value(&mut self, json: &mut Cursor<'_>, level: u8) {
+        if let Some((word, length)) = words::at_start(json.rest()) {
+            json.at += length;
+            return self.word(word);
+        }
         match json.peek() {
             b'{' | b'[' if level >= LEVELS => {
                 let shown = if json.peek() == b'{' {
@@ -163,15 +164,19 @@ impl Writer {
                 let text = unescaped(json.take_value());
                 self.quoted(&text);
             }
-            _ => match json.take_value() {
-                "null" => self.put("None"),
-                "true" => self.put("True"),
-                "false" => self.put("False"),
-                "NaN" => self.put("nan"),
-                "Infinity" => self.put("inf"),
-                "-Infinity" => self.put("-inf"),
-                number => self.put(number),
-            },
+            _ => self.word(json.take_value()),
+        }
+    }
+
+    fn word(&mut self, word: &str) {
+        match word {
+            "null" => self.put("None"),
+            "true" => self.put("True"),
+            "false" => self.put("False"),
+            "NaN" => self.put("nan"),
+            "Infinity" => self.put("inf"),
+            "-Infinity" => self.put("-inf"),
+            number => self.put(number),
         }
     }
 
@@ -182,7 +187,7 @@ impl Writer {
             is_first = false;
             self.value(json, level + 1);
         }
-        self.close("]");
+        self.put("]");
     }
 
     fn object(&mut self, json: &mut Cursor<'_>, level: u8) {
@@ -195,7 +200,7 @@ impl Writer {
             self.put(": ");
             self.value(json, level + 1);
         }
-        self.close("}");
+        self.put("}");
     }
 
     /// A text in single quotes, and what is too long of it cut off.
@@ -246,6 +251,10 @@ impl<'j> Cursor<'j> {
         let mut cursor = Self { json, at: 0 };
         cursor.skip_separators();
         cursor
+    }
+
+    fn rest(&self) -> &'j str {
+        self.json.get(self.at..).unwrap_or_default()
     }
 
     /// The next byte, 0 at the end.
@@ -322,6 +331,10 @@ mod tests {
             (r#""a\nb\\\u00e9\ud83d\ude00""#, r"'a\nb\\é😀'"),
             ("[[[[1],2]],[]]", "[[[[...], 2]], []]"),
             ("[NaN,-Infinity]", "[nan, -inf]"),
+            (
+                r#"[{"__type__":"coney.float","__value__":"NaN"},1]"#,
+                "[nan, 1]",
+            ),
             ("[]", "[]"),
             (r#""\ud800""#, r"'\\ud800'"),
         ] {

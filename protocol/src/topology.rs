@@ -29,6 +29,9 @@ pub const DEAD_SUFFIX: &str = ".dead";
 /// How long a reply queue outlives its last consumer.
 pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
 
+/// What the names of the clients' reply queues start with.
+pub const REPLY_PREFIX: &str = "coney.reply.";
+
 /// The exchange that revocations are published to.
 pub const REVOKE_EXCHANGE: &str = "coney.revoke";
 
@@ -149,6 +152,16 @@ impl Topology {
         self.queues.append(&mut other.queues);
         self.bindings.append(&mut other.bindings);
     }
+
+    /// Adds all of another topology behind this one, but not the exchanges and queues that this one names already.
+    pub fn append_missing(&mut self, mut other: Self) {
+        let (exchanges, queues) = (&self.exchanges, &self.queues);
+        let is_new = |name: &str| exchanges.iter().all(|known| known.name != name);
+        other.exchanges.retain(|exchange| is_new(&exchange.name));
+        let is_new = |name: &str| queues.iter().all(|known| known.name != name);
+        other.queues.retain(|queue| is_new(&queue.name));
+        self.append(other);
+    }
 }
 
 /// Where a message is published to.
@@ -162,6 +175,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// To an exchange, with a routing key.
+    #[must_use]
+    pub fn new(exchange: impl Into<Cow<'static, str>>, key: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
+        }
+    }
+
     /// Through the default exchange straight to a queue.
     #[must_use]
     pub fn to_queue(queue: impl Into<Cow<'static, str>>) -> Self {

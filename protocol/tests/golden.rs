@@ -302,6 +302,8 @@ fn check_body(recorded: &Recorded, message: &Message) {
     let compression = recorded.json["headers"]["compression"].as_str();
     let refused = match (content_type, compression) {
         ("application/json", None | Some("application/x-gzip")) => None,
+        ("application/json", Some("application/x-bz2")) if cfg!(feature = "bzip2") => None,
+        ("application/json", Some("application/zstd")) if cfg!(feature = "zstd") => None,
         ("application/json", Some(compression)) => Some(compression),
         (content_type, _) => Some(content_type),
     };
@@ -436,4 +438,20 @@ fn check_reply_written_again(place: &str, original: &Json, reply: &Reply) {
         written.remove(name);
     }
     assert_eq!(*written, original, "{place}");
+}
+
+/// With the feature a worker may accept MessagePack, which then is the JSON of the same call.
+#[test]
+#[cfg(feature = "msgpack")]
+fn the_messagepack_of_celery_is_read_where_it_is_accepted() {
+    let accepting = Limits::default().msgpack(true);
+    for recorded in Recorded::all("publish_msgpack", "task") {
+        let message = wire::decode(recorded.properties(), recorded.body(), &accepting);
+        let message = message.unwrap_or_else(|e| panic!("{}: {e}", recorded.place));
+        let plain = message.body.plain(&accepting).expect("accepted");
+        let json: Json = serde_json::from_slice(&plain).expect("JSON");
+        assert_eq!(json[0], serde_json::json!([2, 3]), "{}", recorded.place);
+        let cut = RawCall::cut(&plain).expect("a good body");
+        assert!(cut.embed.is_empty());
+    }
 }

@@ -53,6 +53,7 @@ pub struct WorkerBuilder {
     revoke_grace: Duration,
     outlives_connection: bool,
     task_events: bool,
+    remote_control: bool,
     /// Slots that all queues share, at least and at most.
     concurrency: Option<(u32, u32)>,
     problems: Vec<BuildProblem>,
@@ -73,6 +74,7 @@ impl WorkerBuilder {
             revoke_grace: DEFAULT_REVOKE_GRACE,
             outlives_connection: false,
             task_events: false,
+            remote_control: true,
             concurrency: None,
             problems: Vec::new(),
         }
@@ -143,7 +145,15 @@ impl WorkerBuilder {
     /// The largest body that is read, in bytes after decompression; larger messages become dead letters.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.limits = Limits::default().body(bytes);
+        self.limits = self.limits.body(bytes);
+        self
+    }
+
+    /// Whether bodies may be MessagePack as well as JSON; false unless set.
+    #[cfg(feature = "msgpack")]
+    #[must_use]
+    pub fn accept_msgpack(mut self, accepted: bool) -> Self {
+        self.limits = self.limits.msgpack(accepted);
         self
     }
 
@@ -195,6 +205,17 @@ impl WorkerBuilder {
     #[must_use]
     pub fn task_events(mut self, always: bool) -> Self {
         self.task_events = always;
+        self
+    }
+
+    /// Whether the worker answers remote control, such as `celery inspect active` and the buttons of Flower; true unless
+    /// set.
+    ///
+    /// It takes a connection of its own, and the permission to declare what is called `celery.pidbox`; without that the
+    /// worker says so in the log and works without. Whoever may publish there can stop it and terminate its tasks.
+    #[must_use]
+    pub fn remote_control(mut self, answers: bool) -> Self {
+        self.remote_control = answers;
         self
     }
 
@@ -259,6 +280,7 @@ impl WorkerBuilder {
             revoke_grace: self.revoke_grace,
             outlives_connection: self.outlives_connection,
             task_events: self.task_events,
+            remote_control: self.remote_control,
             slots: self.concurrency.map(|(min, max)| Range::new(min, max)),
         }))
     }

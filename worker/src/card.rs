@@ -1,7 +1,5 @@
 //! A message that a worker has received, as everybody sees it who is told of it.
 
-use std::sync::Arc;
-
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::message::Message;
@@ -10,8 +8,6 @@ use coney_protocol::message::Message;
 #[derive(Debug)]
 pub(crate) struct Card {
     pub(crate) message: Message,
-    /// The queue that delivered it.
-    pub(crate) queue: Arc<str>,
     /// The exchange that it was published to.
     pub(crate) exchange: String,
     /// The routing key that it was published with.

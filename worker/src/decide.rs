@@ -288,6 +288,8 @@ impl Facts<'_> {
         // as Celery does: each attempt is the child of the one before
         header.parent_id = Some(header.id.clone());
         let mut reply = Reply::failure(header.id.clone(), Status::Retry, report);
+        reply.group_id.clone_from(&self.header.group);
+        reply.parent_id.clone_from(&self.header.parent_id);
         reply.children = self.children();
         reply.children.push(Child::task(header.id.clone()));
         Disposition {

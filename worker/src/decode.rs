@@ -8,8 +8,9 @@ use coney_amqp::Unreadable;
 use coney_protocol::canvas::{CanvasError, Plan};
 use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
-use coney_protocol::context::{CancellationToken, Inner, TaskContext};
+use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
+use coney_protocol::delay;
 use coney_protocol::error::{ArgumentError, DecodeError};
 use coney_protocol::header::{Header, TimeLimit, is_reserved};
 use coney_protocol::id::TaskId;
@@ -94,6 +95,8 @@ pub(crate) enum NoJob {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) queue: Arc<str>,
+    /// The worker's name.
+    pub(crate) worker: Arc<str>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) states: Arc<States>,
     pub(crate) limits: Limits,
@@ -116,10 +119,16 @@ impl Decoder {
             redelivered,
             redeliveries,
         } = arrived;
+        // the way through the broker while it waited says nothing of where it was sent
+        let (exchange, routing_key) = match delay::meant_for(&exchange, &routing_key) {
+            Some(queue) => (String::new(), queue.to_owned()),
+            None => (exchange, routing_key),
+        };
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
-        let id = &message.header.id;
-        let is_revoked = self.revocations.is_revoked(id, self.clock.instant());
+        let is_revoked = self
+            .revocations
+            .is_revoked(&message.header, self.clock.instant());
         let remaining = remaining(&message.header, now);
         let redeliveries = match self.delivery_limit {
             Some(limit) if !is_revoked && remaining.is_none() => {
@@ -129,7 +138,6 @@ impl Decoder {
         };
         let card = Arc::new(Card {
             message,
-            queue: Arc::clone(&self.queue),
             exchange,
             routing_key,
             redelivered,
@@ -172,13 +180,13 @@ impl Decoder {
             redeliveries,
         } = received;
         let now = self.clock.now();
-        let Some(entered) = self.revocations.enter(card.id(), self.clock.instant()) else {
+        let Some(entered) = self.revocations.enter(card.header(), self.clock.instant()) else {
             return Err(Box::new(NoJob::Revoked(Arc::clone(card))));
         };
         if is_late(card.header(), now) {
             return Err(Refused::new(Reason::Expired, expired()).of(Arc::clone(card)));
         }
-        let mut parts = self.context(card.header(), time_limit.hard, cancellation, now);
+        let mut parts = self.context(card, time_limit, cancellation, now);
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
@@ -226,11 +234,12 @@ impl Decoder {
 
     fn context(
         &self,
-        header: &Header,
-        limit: Option<Duration>,
+        card: &Card,
+        time_limit: TimeLimit,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Inner {
+        let header = card.header();
         let trace = header
             .trace()
             .map_or_else(TraceContext::start, |t| t.child());
@@ -240,7 +249,15 @@ impl Decoder {
         parts.root_id = header.root().clone();
         parts.parent_id.clone_from(&header.parent_id);
         parts.expires = header.expires;
-        parts.deadline = limit.and_then(|limit| now.checked_add(limit));
+        parts.time_limit = time_limit;
+        parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
+        parts.hostname = self.worker.to_string();
+        parts.delivery = DeliveryInfo {
+            exchange: card.exchange.clone(),
+            routing_key: card.routing_key.clone(),
+            priority: header.priority,
+            redelivered: card.redelivered,
+        };
         parts.trace = trace;
         parts.headers = own_headers(&header.extra);
         parts.header = Arc::new(header.clone());

@@ -37,7 +37,7 @@ pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 const EXTRA_HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long an event waits for others to travel with.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(10);
 
 /// How long the last events may take to be sent when the worker stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -170,7 +170,7 @@ impl Events {
         &self,
         card: &Card,
         terminated: bool,
-        signum: Option<&str>,
+        signum: Option<i32>,
         expired: bool,
     ) {
         if !self.is_on() {
@@ -178,7 +178,7 @@ impl Events {
         }
         let mut revoked = Revoked::new(text::id(card.id()));
         revoked.terminated = terminated;
-        revoked.signum = signum.map(|name| Signal::Name(name.into()));
+        revoked.signum = signum.map(|number| Signal::Number(number.into()));
         revoked.expired = expired;
         self.say_of_task(What::TaskRevoked(revoked));
     }

@@ -25,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) revoked: CancellationToken,
     /// How long it may go on after that.
     pub(crate) revoke_grace: Duration,
+    /// Fires when it shall end at once.
+    pub(crate) terminated: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
@@ -56,6 +58,7 @@ pub(crate) async fn execute(
         outcome = running.instrument(span) => return outcome,
         limit = after(limits.time.hard) => Outcome::TimedOut(limit),
         never = warn_after(limits.time.soft, context) => match never {},
+        () = limits.terminated.cancelled() => Outcome::Revoked,
         () = revoked(limits, context) => Outcome::Revoked,
         () = limits.abort.cancelled() => Outcome::Aborted,
         () = lost(delivery) => Outcome::Aborted,

@@ -11,7 +11,6 @@ use coney_protocol::inject::{Injects, Requirements};
 use coney_protocol::outcome::{ErrorReport, Next, TaskError};
 use coney_protocol::spec::{DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec};
 use coney_protocol::task::Run;
-use tracing::debug;
 
 use crate::outcome::{Outcome, message_of};
 
@@ -113,11 +112,7 @@ fn start<T: Run>(call: &RawCall<'_>, ctx: &TaskContext) -> Result<Attempt, Argum
         }
     };
     let running = T::run(arguments, injected);
-    let started = T::SPEC.track_started.then(|| ctx.clone());
     Ok(Box::pin(async move {
-        if let Some(context) = started {
-            tell_start(&context, T::SPEC.blocking).await;
-        }
         let (ok, err) = T::ANSWER;
         match running.await {
             Ok(output) => encoded((ok.encode)(&output)),
@@ -127,18 +122,6 @@ fn start<T: Run>(call: &RawCall<'_>, ctx: &TaskContext) -> Result<Attempt, Argum
             },
         }
     }))
-}
-
-/// Tells the caller that the attempt starts. One that cannot be told runs all the same.
-async fn tell_start(context: &TaskContext, blocking: bool) {
-    let who = serde_json::json!({"pid": std::process::id(), "hostname": context.hostname()});
-    let told = match blocking {
-        true => context.update_state_blocking("STARTED", &who),
-        false => context.update_state("STARTED", &who).await,
-    };
-    if let Err(error) = told {
-        debug!(target: "coney::worker", id = %context.id(), %error, "the start of a task was not told");
-    }
 }
 
 /// An output without a JSON form will not get one by another attempt.

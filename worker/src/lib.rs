@@ -21,6 +21,7 @@ pub mod builder;
 mod builtin;
 mod card;
 pub mod consume;
+mod control;
 pub mod decide;
 pub mod decode;
 pub mod error;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use coney_protocol::header::TimeLimit;
 use coney_protocol::id::TaskId;
+use coney_protocol::rate::Rate;
 
 /// A task that has to wait for its turn waits for this time at most before it asks again, so that a new limit takes
 /// effect soon.
@@ -32,10 +33,10 @@ struct Book {
     rates: HashMap<String, Bucket>,
 }
 
-/// One task in each interval.
+/// As many tasks as a rate allows, evenly spread.
 #[derive(Debug)]
 struct Bucket {
-    interval: Duration,
+    rate: Rate,
     /// When the next one may start that has no booking.
     next: SystemTime,
     /// When those may start that wait for their turn.
@@ -57,14 +58,19 @@ impl TaskLimits {
         self.book().times.get(task).copied()
     }
 
-    /// Lets one attempt of a task start in each interval; any number without one.
-    pub(crate) fn set_rate(&self, task: &str, interval: Option<Duration>) {
+    /// Lets attempts of a task start as often as a rate allows; any number without one.
+    pub(crate) fn set_rate(&self, task: &str, rate: Option<Rate>) {
         let mut book = self.book();
-        match interval {
-            Some(interval) => drop(book.rates.insert(task.to_owned(), Bucket::new(interval))),
+        match rate {
+            Some(rate) => drop(book.rates.insert(task.to_owned(), Bucket::new(rate))),
             None => drop(book.rates.remove(task)),
         }
         self.any.store(true, Ordering::Release);
+    }
+
+    /// How often attempts of a task may start, if that is limited.
+    pub(crate) fn rate(&self, task: &str) -> Option<Rate> {
+        self.book().rates.get(task).map(|bucket| bucket.rate)
     }
 
     /// How long an attempt has to wait before it asks again; `None` if it may start.
@@ -83,9 +89,9 @@ impl TaskLimits {
 }
 
 impl Bucket {
-    fn new(interval: Duration) -> Self {
+    fn new(rate: Rate) -> Self {
         Self {
-            interval,
+            rate,
             next: SystemTime::UNIX_EPOCH,
             booked: HashMap::new(),
         }
@@ -96,7 +102,7 @@ impl Bucket {
             Some(start) => *start,
             None => {
                 let start = self.next.max(now);
-                self.next = start.checked_add(self.interval).unwrap_or(start);
+                self.next = start.checked_add(self.rate.interval()).unwrap_or(start);
                 start
             }
         };
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn tasks_start_one_in_each_interval_and_each_in_its_turn() {
         let limits = TaskLimits::default();
-        limits.set_rate("t", Some(2 * SECOND));
+        limits.set_rate("t", Some(Rate::per_second(0.5)));
         let wait = |id: &str, now| limits.wait("t", &id.into(), at(now));
         assert_eq!(wait("a", 100), None);
         assert_eq!(wait("b", 100), Some(2 * SECOND));
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn nobody_waits_long_without_asking_again() {
         let limits = TaskLimits::default();
-        limits.set_rate("t", Some(60 * SECOND));
+        limits.set_rate("t", Some(Rate::per_minute(1.0)));
         assert_eq!(limits.wait("t", &"a".into(), at(0)), None);
         assert_eq!(limits.wait("t", &"b".into(), at(0)), Some(ASKS_AGAIN));
         limits.set_rate("t", None);
@@ -160,7 +166,7 @@ mod tests {
 
     #[test]
     fn bookings_of_tasks_that_went_elsewhere_are_forgotten() {
-        let mut bucket = Bucket::new(Duration::from_millis(1));
+        let mut bucket = Bucket::new(Rate::per_second(1000.0));
         for n in 0..BOOKINGS + 10 {
             bucket.wait(&format!("{n}").as_str().into(), at(1));
         }

@@ -51,6 +51,12 @@ impl Node {
         let revocations = Revocations::new(parts.revocation_memory, MOST_REMEMBERED);
         let roster = Arc::new(Roster::default());
         let task_limits = Arc::new(TaskLimits::default());
+        for handler in parts.registry.sorted() {
+            let spec = handler.spec();
+            if spec.rate_limit.is_some() {
+                task_limits.set_rate(spec.name, spec.rate_limit);
+            }
+        }
         let clock = Arc::new(LamportClock::new());
         let events = Events::new(Setup {
             name: parts.name.clone(),

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
 use coney_protocol::canvas::Plan;
+use coney_protocol::context::TaskContext;
 use coney_protocol::dead::Reason;
 use coney_protocol::header::{Header, TimeLimit};
 use coney_protocol::message::Message;
-use coney_protocol::outcome::ErrorReport;
+use coney_protocol::outcome::{ErrorReport, Next};
 use coney_protocol::property::Value;
+use coney_protocol::reply::Status;
 use coney_protocol::spec::AckMode;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -265,11 +267,15 @@ impl Pipeline {
             time,
             revoked: entered.revoked().clone(),
             revoke_grace: self.revoke_grace,
+            terminated: entered.terminated().clone(),
             abort: self.abort.clone(),
         };
         // the end of a blocking attempt is awaited, as nothing can end it
         let goes_on = self.outlives_connection || spec.blocking;
         let delivery = acker.as_ref().filter(|_| !goes_on);
+        if spec.track_started {
+            tell_caller(&context).await;
+        }
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
@@ -289,6 +295,7 @@ impl Pipeline {
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
         if disposition.revoked {
@@ -296,7 +303,7 @@ impl Pipeline {
         }
         tell(header, queue, disposition.outcome(), started);
         if let Some(ending) = ending {
-            self.tell_monitors(card, &disposition, &ending, started.elapsed());
+            self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
         }
         self.settle(disposition, &card.message, acker).await
     }
@@ -306,15 +313,20 @@ impl Pipeline {
         card: &Card,
         disposition: &Disposition,
         ending: &Ending,
+        signal: Option<i32>,
         runtime: Duration,
     ) {
         match ending {
-            _ if disposition.revoked => self.events.revoked(card, true, None, false),
+            _ if disposition.revoked => self.events.revoked(card, true, signal, false),
             Ending::Value(result) => self.events.succeeded(card, result, runtime),
             Ending::Error(report) if disposition.again.is_some() => {
                 self.events.retried(card, report);
             }
             Ending::Error(report) => self.events.failed(card, report),
+            Ending::Rejected(report, requeue) => {
+                self.events.failed(card, report);
+                self.events.rejected(card, *requeue);
+            }
             Ending::None => {}
         }
     }
@@ -387,11 +399,21 @@ impl Pipeline {
     }
 }
 
+/// Tells the caller that its task runs, as Celery's workers do.
+async fn tell_caller(context: &TaskContext) {
+    let who = serde_json::json!({ "pid": std::process::id(), "hostname": context.hostname() });
+    if let Err(error) = context.update_state(Status::Started.as_str(), &who).await {
+        debug!(target: "coney::worker", id = %context.id(), %error, "the caller is not told that its task runs");
+    }
+}
+
 /// What a monitor is told of the end of an attempt.
 enum Ending {
     Value(Box<RawValue>),
     Error(ErrorReport),
-    /// It did not come to an end.
+    /// The task refused its message: whether that goes back.
+    Rejected(ErrorReport, bool),
+    /// Nothing: it did not come to an end, or ended in silence.
     None,
 }
 
@@ -399,6 +421,13 @@ impl Ending {
     fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Success(result) => Self::Value(result.clone()),
+            Outcome::Failed {
+                next: Next::Ignore, ..
+            } => Self::None,
+            Outcome::Failed {
+                next: Next::Reject { requeue },
+                report,
+            } => Self::Rejected(report.clone(), *requeue),
             Outcome::Failed { report, .. } => Self::Error(report.clone()),
             Outcome::TimedOut(limit) => Self::Error(time_limit(*limit)),
             Outcome::Revoked | Outcome::Aborted => Self::None,

@@ -85,8 +85,8 @@ impl Queues {
         }
     }
 
-    /// Declares and consumes a queue; `topology` is declared before what the preset says. One that is consumed already
-    /// is left as it is.
+    /// Declares and consumes a queue; `topology` is declared before what the preset says, and instead of it where both
+    /// name the same. One that is consumed already is left as it is.
     ///
     /// # Cancel safety
     ///
@@ -102,7 +102,7 @@ impl Queues {
         }
         let common = &self.common;
         let mut needed = topology.clone();
-        needed.append(common.broker.preset().topology(&plan.spec));
+        needed.append_missing(common.broker.preset().topology(&plan.spec));
         let own = Range::new(plan.concurrency, plan.concurrency);
         let pool = self.shared.clone().unwrap_or_else(|| Pool::within(own));
         let spec = ConsumerSpec::new(&*name)
@@ -196,6 +196,7 @@ impl Common {
         Pipeline {
             decoder: Decoder {
                 queue: Arc::clone(&queue),
+                worker: (*self.name).into(),
                 registry: Arc::clone(&self.registry),
                 states: Arc::clone(&self.states),
                 limits: self.limits,

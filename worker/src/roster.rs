@@ -203,7 +203,6 @@ mod tests {
     fn card(id: &str) -> Arc<Card> {
         Arc::new(Card {
             message: Message::new(Header::new("t", TaskId::from(id)), Body::json("[[],{},{}]")),
-            queue: "q".into(),
             exchange: String::new(),
             routing_key: "q".to_owned(),
             redelivered: false,

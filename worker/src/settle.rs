@@ -15,7 +15,7 @@ use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
-use coney_protocol::topology::{Preset, Route, Topology};
+use coney_protocol::topology::{Preset, REPLY_PREFIX, Route, Topology};
 use coney_protocol::wire;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -72,13 +72,14 @@ impl ReplyAddress {
 
     /// The publication of a reply to this address.
     ///
-    /// Not mandatory: a caller that is gone wants no result, and its queue went with it.
+    /// Not mandatory: a caller that is gone wants no result, and its queue went with it. Kept on disk for clients of
+    /// coney; those of Celery want their results in memory, unless they say otherwise to workers of their own.
     pub(crate) fn publication(self, reply: &Reply) -> Publication {
         let mut properties = Properties::default();
         properties.content_type = Some(codec::JSON.into());
         properties.content_encoding = Some(codec::UTF_8.into());
         properties.correlation_id = Some(self.correlation_id);
-        properties.persistent = true;
+        properties.persistent = self.queue.starts_with(REPLY_PREFIX);
         let route = Route::to_queue(self.queue);
         Publication::new(route, properties, reply.encode()).optional()
     }

@@ -18,6 +18,7 @@ use tracing::info;
 use crate::activity::{Activity, Meter};
 use crate::banner;
 use crate::builder::WorkerBuilder;
+use crate::control::Mailbox;
 use crate::error::WorkerError;
 use crate::listen::{self, Listener, Stage};
 use crate::node::Node;
@@ -51,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) revoke_grace: Duration,
     pub(crate) outlives_connection: bool,
     pub(crate) task_events: bool,
+    /// True to answer remote control.
+    pub(crate) remote_control: bool,
     /// Slots that all queues share, from the least to the most; each queue has its own if absent.
     pub(crate) slots: Option<Range>,
 }
@@ -205,6 +208,8 @@ impl Worker {
                 source: Box::new(source),
             })?;
         }
+        // to the very end: what drains can still be looked at and terminated
+        let _answering = parts.answer(&node).await;
         info!(target: "coney::worker", "{}", banner::text(&parts));
         tokio::select! {
             () = stop => {}
@@ -225,6 +230,14 @@ impl Worker {
 }
 
 impl Parts {
+    /// Starts to answer remote control.
+    async fn answer(&self, node: &Arc<Node>) -> JoinSet<()> {
+        match self.remote_control {
+            true => Mailbox::new(node).open().await,
+            false => JoinSet::new(),
+        }
+    }
+
     /// Starts to read revocations, and waits until those are known that were there before.
     async fn listen(&self, session: &Session, revocations: &Arc<Revocations>) -> JoinSet<()> {
         let mut listening = JoinSet::new();

@@ -29,6 +29,7 @@ pub struct Args<T = Json>(pub Vec<T>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kwargs<T = Json>(pub BTreeMap<String, T>);
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Argument for Args<T> {
     const SHARE: Share = Share::Args;
 
@@ -54,6 +55,7 @@ impl<T: Serialize + DeserializeOwned> Argument for Args<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Argument for Kwargs<T> {
     const SHARE: Share = Share::Kwargs;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::write::ZlibEncoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::codec::{JSON, Limits};
+use crate::codec::{JSON, Limits, Serializer, words};
 use crate::error::DecodeError;
 use crate::message::Body;
 
@@ -73,12 +73,20 @@ impl Compression {
             #[cfg(feature = "bzip2")]
             Self::Bzip2 => read_up_to(bzip2::read::BzDecoder::new(bytes), "bzip2", limit),
             #[cfg(feature = "zstd")]
-            Self::Zstd => zstd::Decoder::new(bytes)
-                .map_err(|source| DecodeError::Compressed {
+            Self::Zstd => {
+                let open = || {
+                    let mut stream = zstd::Decoder::new(bytes)?;
+                    // the window is memory: no more of it than the body may have, or than every decoder shall offer
+                    // (8 MiB, RFC 8878, 3.1.1.1.2)
+                    stream.window_log_max((limit.max(1).ilog2() + 1).clamp(23, 27))?;
+                    Ok(stream)
+                };
+                let stream = open().map_err(|source| DecodeError::Compressed {
                     encoding: "zstd",
                     source,
-                })
-                .and_then(|stream| read_up_to(stream, "zstd", limit)),
+                })?;
+                read_up_to(stream, "zstd", limit)
+            }
         }
     }
 }
@@ -110,6 +118,8 @@ const ZLIB: [&str; 3] = ["application/x-gzip", "gzip", "zlib"];
 impl Body {
     /// The plain JSON text, decompressed if it was compressed, and not copied if it was not.
     ///
+    /// Python's bare words `NaN`, `Infinity` and `-Infinity` are typed values in it: see [`typed`](crate::codec::typed).
+    ///
     /// JSON is always UTF-8, and kombu does not look at the character set of a JSON body either; one that names another
     /// set is refused here all the same, for its text would be misread.
     ///
@@ -120,9 +130,12 @@ impl Body {
     ///   [`DecodeError::Compressed`] for bytes that are not that.
     /// - [`DecodeError::TooLarge`] beyond `limits`, without ever holding more than that.
     pub fn plain(&self, limits: &Limits) -> Result<Bytes, DecodeError> {
-        self.check_json()?;
+        let is_msgpack = self.is_msgpack(limits);
+        if !is_msgpack {
+            self.check_json()?;
+        }
         let limit = limits.body;
-        match self.compression.as_deref() {
+        let plain = match self.compression.as_deref() {
             None if self.bytes.len() > limit => Err(DecodeError::TooLarge { limit }),
             None => Ok(self.bytes.clone()),
             Some(name) => match Compression::of(name) {
@@ -130,6 +143,44 @@ impl Body {
                 None => Err(DecodeError::Compression {
                     found: name.to_owned(),
                 }),
+            },
+        };
+        let plain = plain?;
+        #[cfg(feature = "msgpack")]
+        let plain = match is_msgpack {
+            true => super::msgpack::to_json(&plain, limit)?.into(),
+            false => plain,
+        };
+        words::escape(plain, limit).ok_or(DecodeError::TooLarge { limit })
+    }
+
+    #[cfg(feature = "msgpack")]
+    fn is_msgpack(&self, limits: &Limits) -> bool {
+        let media_type = self.content_type.as_deref().unwrap_or_default();
+        limits.msgpack && media_type == super::MSGPACK
+    }
+
+    #[cfg(not(feature = "msgpack"))]
+    #[allow(clippy::unused_self, reason = "the feature looks at both")]
+    fn is_msgpack(&self, _: &Limits) -> bool {
+        false
+    }
+
+    /// The same body, written otherwise.
+    #[must_use]
+    pub fn serialized(self, serializer: Serializer) -> Self {
+        match serializer {
+            Serializer::Json => self,
+            #[cfg(feature = "msgpack")]
+            Serializer::Msgpack => match super::msgpack::of_json(&self.bytes) {
+                Some(bytes) => Self {
+                    content_type: Some(super::MSGPACK.into()),
+                    content_encoding: Some("binary".into()),
+                    bytes: bytes.into(),
+                    ..self
+                },
+                // it has Python's bare words
+                None => self,
             },
         }
     }
@@ -211,6 +262,7 @@ fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
     loop {
         let read = usize::try_from(stream.total_in()).unwrap_or(bytes.len());
         let rest = bytes.get(read..).unwrap_or_default();
+        let before = (read, plain.len());
         let status = stream
             .decompress_vec(rest, &mut plain, FlushDecompress::None)
             .map_err(|e| invalid(e.into()))?;
@@ -220,11 +272,17 @@ fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
         if status == Status::StreamEnd {
             return Ok(plain);
         }
-        if plain.len() < plain.capacity() {
-            // there was room, so the input is used up
+        if plain.len() == plain.capacity() {
+            let room = plain.capacity().min(most - plain.len());
+            plain.reserve_exact(room.max(1));
+        } else if before
+            == (
+                usize::try_from(stream.total_in()).unwrap_or(read),
+                plain.len(),
+            )
+        {
+            // there was room and nothing came; the last of the input alone can mean more than one call brings
             return Err(invalid(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        let room = plain.capacity().min(most - plain.len());
-        plain.reserve_exact(room.max(1));
     }
 }

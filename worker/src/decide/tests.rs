@@ -194,6 +194,64 @@ fn what_was_acknowledged_early_is_sent_again_when_the_worker_stops() {
 }
 
 #[test]
+fn a_task_may_retry_on_terms_of_its_own() {
+    let wait = Some(Duration::from_secs(3));
+    let again = |max| failed(Next::RetryUpTo { wait, max });
+    let mut later = header();
+    later.retries = 1000;
+    let expected = Some((Some(1001), 3008));
+    assert_eq!(row(decided(&later, again(u32::MAX))).2, expected);
+    let exhausted = decided(&later, again(1000));
+    assert!(matches!(exhausted.dead, Some((Reason::Exhausted, _))));
+    // without a wait of its own, as long as the policy says
+    let max = 1;
+    let policys = decided(&header(), failed(Next::RetryUpTo { wait: None, max }));
+    assert_eq!(row(policys).2, Some((Some(1), 8192)));
+}
+
+#[test]
+fn a_task_may_end_in_silence_or_refuse_its_message() {
+    let first = header();
+    assert_eq!(
+        row(decided(&first, failed(Next::Ignore))),
+        (None, None, None, Then::Ack)
+    );
+    let back = failed(Next::Reject { requeue: true });
+    assert_eq!(
+        row(decided(&first, back)),
+        (None, None, None, Then::Requeue)
+    );
+    let refused = decided(&first, failed(Next::Reject { requeue: false }));
+    let report = refused.reply.as_ref().and_then(|(_, r)| r.report());
+    let report = report.expect("an exception");
+    assert_eq!(report.repr(), "Reject('boom', False)");
+    assert_eq!(
+        row(refused),
+        (Some(Status::Failure), None, None, Then::Reject)
+    );
+}
+
+#[test]
+fn a_time_limit_is_told_as_celery_does() {
+    for (limit, told) in [
+        (1000, "TimeLimitExceeded(1)"),
+        (1500, "TimeLimitExceeded(1.5)"),
+    ] {
+        assert_eq!(time_limit(Duration::from_millis(limit)).repr(), told);
+    }
+}
+
+#[test]
+fn a_retry_is_the_child_of_the_attempt_before() {
+    let mut header = header();
+    header.parent_id = Some("parent".into());
+    let retry = decided(&header, failed(Next::Retry));
+    let (_, reply) = retry.reply.expect("somebody waits");
+    assert_eq!(reply.parent_id, Some("parent".into()));
+    assert_eq!(retry.header.and_then(|h| h.parent_id), Some(header.id));
+}
+
+#[test]
 fn a_retry_remembers_the_attempt() {
     let disposition = decided(&header(), failed(Next::Retry));
     let header = disposition.header.expect("a retry");

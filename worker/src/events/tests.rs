@@ -87,7 +87,6 @@ fn card(id: &str) -> Card {
     header.kwargs_repr = Some("{}".to_owned());
     Card {
         message: Message::new(header, Body::json(&b"[[2,3],{},{}]"[..])),
-        queue: "q".into(),
         exchange: String::new(),
         routing_key: "q".to_owned(),
         redelivered: false,
@@ -152,7 +151,7 @@ async fn events_are_numbered_in_the_order_in_which_they_come() {
         stage.events.rejected(&card, true);
     }
     stage.events.heartbeat_now();
-    stage.events.revoked(&card, true, Some("SIGTERM"), false);
+    stage.events.revoked(&card, true, Some(15), false);
     let mut clocks = Vec::new();
     while clocks.len() < 1003 {
         let (_, events) = stage.next().await;

@@ -20,24 +20,12 @@ pub(crate) fn result(result: &RawValue) -> String {
 
 /// The error as Python would show it: `ValueError('boom')`.
 pub(crate) fn exception(report: &ErrorReport) -> String {
-    repr::exception(&report.kind, &[report.message.as_str().into()])
+    report.repr()
 }
 
-/// The longer account that the caller gets, too; of an error without one, its text alone.
+/// The account that the caller gets, too.
 pub(crate) fn traceback(report: &ErrorReport) -> Option<String> {
-    if report.traceback.is_some() {
-        return report.traceback.clone();
-    }
-    if report.kind == UNKNOWN_TASK {
-        return None;
-    }
-    let mut text = format!("{}: {}\n", report.kind, report.message);
-    for cause in &report.chain {
-        text.push_str("caused by: ");
-        text.push_str(cause);
-        text.push('\n');
-    }
-    Some(text)
+    (report.kind != UNKNOWN_TASK).then(|| report.account())
 }
 
 #[cfg(test)]

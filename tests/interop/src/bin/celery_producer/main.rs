@@ -1,10 +1,12 @@
 //! Sends what one JSON object on standard input asks for, and prints one JSON object about it.
 //!
-//! `{"task": "wire.add", "args": [2, 3], "wait": 10}` prints `{"id": "..", "state": "SUCCESS", "result": 5}`.
+//! `{"task": "wire.add", "args": [2, 3], "wait": 10}` prints `{"id": "..", "state": "SUCCESS", "result": 5}`, and
+//! `{"control": "ping", "timeout": 1}` prints `{"replies": [{"rust@wire": {"ok": "pong"}}]}`.
 
 #![allow(clippy::print_stdout, reason = "the answer is what it is for")]
 
 mod answer;
+mod control;
 mod request;
 mod workflow;
 
@@ -23,10 +25,13 @@ async fn main() -> anyhow::Result<()> {
     let request: Request = serde_json::from_str(&text).context("not a request")?;
     let broker = coney_interop::broker().await?;
     let client = Client::new(&broker);
-    let answer = perform(&client, &request).await?;
+    let answer = match &request.control {
+        Some(control) => serde_json::to_string(&control.perform(&client).await?)?,
+        None => serde_json::to_string(&perform(&client, &request).await?)?,
+    };
     client.close().await;
     broker.close().await;
-    println!("{}", serde_json::to_string(&answer)?);
+    println!("{answer}");
     Ok(())
 }
 

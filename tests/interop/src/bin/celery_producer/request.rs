@@ -10,11 +10,14 @@ use coney::{
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use crate::control::Command;
 use crate::workflow::{self, Place, Sent, Signature};
 
 /// One request.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
+    #[serde(flatten)]
+    pub(crate) control: Option<Command>,
     task: Option<String>,
     args: Option<RawJson>,
     kwargs: Option<RawJson>,

@@ -19,10 +19,15 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let broker = coney_interop::broker().await?;
+    // the first retry shall not wait for it
+    broker.ensure_ladder().await?;
     let worker = Worker::builder(&broker)
         .name("rust@wire")
         .tasks(coney::registered())
-        .queue_spec(coney_interop::queue().concurrency(4).prefetch(16))
+        .queue_spec(coney_interop::queue().prefetch(16))
+        .concurrency(4)
+        // as Celery does with `terminate`
+        .revoke_grace(std::time::Duration::ZERO)
         .state(Client::new(&broker))
         .build()?;
     worker.run_until(shutdown_signal()).await?;

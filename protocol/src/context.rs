@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 pub use tokio_util::sync::CancellationToken;
 
+use crate::error::EncodeError;
 use crate::header::{Header, TimeLimit};
 use crate::id::TaskId;
 use crate::inject::States;
@@ -17,6 +18,7 @@ use crate::outcome::BoxError;
 use crate::property::Table;
 use crate::reply::{Reply, Status};
 use crate::trace::TraceContext;
+use crate::workflow::{Replacement, Workflow};
 
 /// The state that [`TaskContext::progress`] tells.
 const PROGRESS: &str = "PROGRESS";
@@ -60,6 +62,8 @@ pub struct Inner {
     pub soft_limit: CancellationToken,
     /// The tasks that this one has sent.
     pub children: Children,
+    /// The call that takes the task's place, if it says so.
+    pub replacement: Replacement,
     /// When the task is no longer worth doing.
     pub expires: Option<SystemTime>,
     /// When the attempt will be cut off.
@@ -93,6 +97,7 @@ impl Inner {
             time_limit: TimeLimit::default(),
             soft_limit: CancellationToken::new(),
             children: Children::default(),
+            replacement: Replacement::default(),
             expires: None,
             deadline: None,
             cancellation: CancellationToken::new(),
@@ -303,6 +308,35 @@ impl TaskContext {
     #[must_use]
     pub fn retries(&self) -> u32 {
         self.0.attempt.saturating_sub(1)
+    }
+
+    /// Lets another call take the place of this task, once it has returned: under the same id, with the caller's reply
+    /// queue, and with all that shall follow from this task. What this task returns is told to nobody; if it fails, it
+    /// has failed, and is not replaced.
+    ///
+    /// ```
+    /// # use coney_protocol as coney;
+    /// # use coney::call::DynamicCall;
+    /// # use coney::{context::TaskContext, error::EncodeError};
+    /// # use serde_json::json;
+    /// // #[task]
+    /// async fn resize(ctx: TaskContext) -> Result<(), EncodeError> {
+    ///     ctx.replace(DynamicCall::new("images.resize_large", json!([7])))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] of the call.
+    pub fn replace<W: Workflow>(&self, call: W) -> Result<(), EncodeError> {
+        self.0.replacement.set(call)
+    }
+
+    /// Where the call is that takes the task's place.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn replacement(&self) -> &Replacement {
+        &self.0.replacement
     }
 
     /// The tasks that this one has sent as its children.

@@ -35,6 +35,9 @@ pub enum EncodeError {
     /// A step of a workflow cannot be encoded.
     #[error("a step of the workflow cannot be encoded")]
     Step(#[source] std::sync::Arc<Self>),
+    /// A chain or group stands where one call has to.
+    #[error("only a single call can take the place of a task")]
+    NotOne,
     /// A workflow has no tasks.
     #[error("the workflow has no tasks")]
     Empty,

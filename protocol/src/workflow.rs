@@ -17,6 +17,7 @@
 //!
 //! Nothing can follow a group: that would be a chord, which needs somebody to count the results of its members.
 
+mod replace;
 mod seal;
 mod signature;
 
@@ -35,6 +36,7 @@ use crate::id::TaskId;
 use crate::options::{CallOptions, Target};
 use crate::task::Task;
 
+pub use replace::Replacement;
 pub use seal::{End, Sealed};
 pub(crate) use signature::embed;
 

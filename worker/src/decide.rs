@@ -30,6 +30,7 @@ use coney_protocol::outcome::{ErrorReport, Next};
 use coney_protocol::policy;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::spec::{AckMode, TaskSpec};
+use coney_protocol::workflow::Replacement;
 use serde_json::value::RawValue;
 
 use crate::decode::Poison;
@@ -94,6 +95,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) chance: f64,
     /// What the message says shall follow.
     pub(crate) flow: Flow<'a>,
+    /// The call that takes the task's place, if it said so.
+    pub(crate) replacement: &'a Replacement,
     /// What the task has sent itself.
     pub(crate) children: &'a [TaskId],
 }
@@ -240,6 +243,20 @@ fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
 impl Facts<'_> {
     /// It has a value: what follows gets it, and the result says what follows.
     fn succeeded(self, result: Box<RawValue>) -> Disposition {
+        let (header, flow) = (self.header, &self.flow);
+        match self.replacement.take(header, flow.plan, self.now) {
+            None => {}
+            Some(Err(error)) => return self.given_up(ErrorReport::of(&error), Some(Reason::Dead)),
+            Some(Ok(replacement)) => {
+                return Disposition {
+                    follow: Follow {
+                        before: vec![replacement],
+                        ..Follow::NOTHING
+                    },
+                    ..Disposition::ACK
+                };
+            }
+        }
         let followers = match self.flow.succeeded(&result) {
             Ok(followers) => followers,
             Err(error) => {

@@ -290,6 +290,7 @@ impl Pipeline {
             now: self.now(),
             chance: rand::random(),
             flow: self.flow(plan.as_ref(), header),
+            replacement: context.replacement(),
             children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);

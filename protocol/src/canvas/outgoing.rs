@@ -65,6 +65,33 @@ impl Links {
 }
 
 impl Outgoing {
+    /// A task with these arguments, as the insides of a list and of an object with its braces.
+    pub(crate) fn new(
+        header: Header,
+        destination: Destination,
+        args: String,
+        kwargs: String,
+    ) -> Self {
+        Self {
+            header,
+            destination,
+            first: None,
+            args,
+            kwargs,
+            callbacks: Links::default(),
+            errbacks: Links::default(),
+            chain: None,
+        }
+    }
+
+    /// Says what follows, as the insides of lists.
+    pub(crate) fn embedding(mut self, callbacks: &str, errbacks: &str, chain: &str) -> Self {
+        callbacks.clone_into(&mut self.callbacks.own);
+        errbacks.clone_into(&mut self.errbacks.own);
+        self.chain = (!chain.is_empty()).then(|| chain.into());
+        self
+    }
+
     /// The message.
     #[must_use]
     pub fn message(&self) -> Message {

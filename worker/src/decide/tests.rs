@@ -1,3 +1,4 @@
+use coney_protocol::call::DynamicCall;
 use coney_protocol::canvas::Plan;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::spec::{Backoff, RetryPolicy};
@@ -25,8 +26,14 @@ fn facts<'a>(header: &'a Header, spec: &'a TaskSpec) -> Facts<'a> {
         now: SystemTime::UNIX_EPOCH,
         chance: 0.5,
         flow: flow(header, None),
+        replacement: none(),
         children: &[],
     }
+}
+
+fn none() -> &'static Replacement {
+    static NONE: std::sync::LazyLock<Replacement> = std::sync::LazyLock::new(Replacement::default);
+    &NONE
 }
 
 fn flow<'a>(header: &'a Header, plan: Option<&'a Plan>) -> Flow<'a> {
@@ -384,4 +391,38 @@ fn who_waits_for_a_later_step_is_told_of_a_message_that_does_not_run() {
         let disposition = poisoned(&poison, SystemTime::UNIX_EPOCH, Some(flow));
         assert_eq!(followers(&disposition), (vec![], errbacks, told(status)));
     }
+}
+
+#[test]
+fn another_call_takes_the_place_of_a_task_with_all_that_shall_follow() {
+    let (plan, spec, mut header) = (plan(), spec(), header());
+    header.group = Some("g".to_owned());
+    let replacement = Replacement::default();
+    let call = DynamicCall::new("other", json!([1])).queue_named("elsewhere");
+    replacement.set(call).expect("a good call");
+    let facts = Facts {
+        flow: flow(&header, Some(&plan)),
+        replacement: &replacement,
+        ..facts(&header, &spec)
+    };
+    let disposition = decide(facts, success());
+    assert!(disposition.reply.is_none(), "the other one answers");
+    let [sent] = &disposition.follow.before[..] else {
+        panic!("{disposition:?}");
+    };
+    let new = &sent.header;
+    assert_eq!(
+        (&*new.task, &new.id, &new.reply_to),
+        ("other", &header.id, &header.reply_to)
+    );
+    assert_eq!(
+        (new.replaced_task_nesting, new.group.as_deref()),
+        (1, Some("g"))
+    );
+    let body = sent.message().body.bytes;
+    let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(body[0], json!([1]));
+    let ids = [0, 1].map(|at| body[2]["chain"][at]["options"]["task_id"].clone());
+    assert_eq!(ids, [json!("2"), json!("1")]);
+    assert_eq!(body[2]["errbacks"][0]["task"], "e");
 }

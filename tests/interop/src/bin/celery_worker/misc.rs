@@ -2,7 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use coney::{Args, Client, Exception, Failure, Kwargs, RawJson, Result, State, TaskContext, task};
+use coney::{
+    Args, Client, DynamicCall, Exception, Failure, Kwargs, RawJson, Result, State, TaskContext,
+    task,
+};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use serde_json::{Value as Json, json};
@@ -76,6 +79,11 @@ async fn errback(task_id: String) -> String {
 #[task(name = "wire.errback_tag", retry(max = 0))]
 async fn errback_tag(task_id: String, tag: String) -> String {
     format!("failed:{task_id}:{tag}")
+}
+
+#[task(name = "wire.replace", retry(max = 0))]
+async fn replace(x: Json, ctx: TaskContext) -> Result<()> {
+    Ok(ctx.replace(DynamicCall::new("wire.add", json!([x, 10])))?)
 }
 
 #[task(name = "wire.spawn", retry(max = 0))]

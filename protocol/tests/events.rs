@@ -83,7 +83,9 @@ fn every_recorded_event_is_written_as_celery_writes_it() {
         "task-succeeded",
         "worker-heartbeat",
     ];
-    assert_eq!(types, expected.map(ToOwned::to_owned).into());
+    for kind in expected {
+        assert!(types.contains(kind), "no {kind} was recorded: {types:?}");
+    }
 }
 
 #[test]

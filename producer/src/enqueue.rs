@@ -98,7 +98,10 @@ pub(crate) fn waits(broker: &Broker, target: &Target, header: &Header) -> bool {
 
 /// The publication of a message: through the delay ladder if it waits there.
 pub(crate) fn publication(broker: &Broker, target: &Target, message: &Message) -> Publication {
-    let (properties, body) = wire::encode(message);
+    let (mut properties, body) = wire::encode(message);
+    if broker.preset() == Preset::Celery {
+        wire::write_out(&mut properties);
+    }
     let wait = match waits(broker, target, &message.header) {
         true => wait(&message.header, broker.clock().now()),
         false => None,

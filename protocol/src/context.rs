@@ -286,6 +286,22 @@ impl TaskContext {
         &self.0.header
     }
 
+    /// The stamps of the message that it names in `stamped_headers`: others do not count.
+    #[must_use]
+    pub fn stamps(&self) -> Table {
+        let Header {
+            stamped_headers: names,
+            stamps,
+            ..
+        } = self.header();
+        let named = stamps
+            .iter()
+            .filter(|(name, _)| names.iter().any(|n| n == name));
+        named
+            .map(|(name, value)| (name.to_owned().into(), value.clone()))
+            .collect()
+    }
+
     /// How the message came to the worker.
     #[must_use]
     pub fn delivery(&self) -> &DeliveryInfo {

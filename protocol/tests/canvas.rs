@@ -254,7 +254,7 @@ fn every_option_of_a_signature_is_obeyed() {
     assert_eq!(header.stamped_headers, ["tenant"]);
     assert_eq!(header.stamps.len(), 1);
     let own: Vec<_> = header.extra.iter().map(|(name, _)| name).collect();
-    assert_eq!(own, ["mine", "coney-retry"]);
+    assert_eq!(own, ["coney-retry", "mine"]);
     assert_eq!(
         (header.root(), header.parent_id.as_ref()),
         (&"p".into(), Some(&"p".into()))

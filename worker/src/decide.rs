@@ -157,6 +157,8 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
 }
 
 /// What follows from a message that cannot run.
+///
+/// Celery's clients are told nothing of a content type that nobody reads, as by Celery's own workers.
 pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>) -> Disposition {
     let status = match poison.reason {
         Reason::Expired => Status::Revoked,
@@ -166,7 +168,11 @@ pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>)
         Reason::Expired => flow.revoked(&poison.report),
         _ => flow.failed(&poison.report),
     });
-    let reply = poison.reply.clone().map(|to| {
+    let reply = poison
+        .reply
+        .clone()
+        .filter(|to| poison.reason != Reason::ContentType || to.is_of_coney());
+    let reply = reply.map(|to| {
         let mut reply = Reply::failure(to.id.clone(), status, &poison.report);
         reply.date_done = Some(now);
         (to, reply)
@@ -287,6 +293,10 @@ impl Facts<'_> {
         header.retries = header.retries.saturating_add(1);
         // as Celery does: each attempt is the child of the one before
         header.parent_id = Some(header.id.clone());
+        header.eta = match again {
+            Again::Now => None,
+            Again::After(steps) => self.now.checked_add(steps.duration()),
+        };
         let mut reply = Reply::failure(header.id.clone(), Status::Retry, report);
         reply.group_id.clone_from(&self.header.group);
         reply.parent_id.clone_from(&self.header.parent_id);

@@ -186,7 +186,7 @@ impl Decoder {
         if is_late(card.header(), now) {
             return Err(Refused::new(Reason::Expired, expired()).of(Arc::clone(card)));
         }
-        let mut parts = self.context(card, time_limit, cancellation, now);
+        let mut parts = self.context(received, time_limit, cancellation, now);
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
@@ -234,11 +234,12 @@ impl Decoder {
 
     fn context(
         &self,
-        card: &Card,
+        received: &Received,
         time_limit: TimeLimit,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Inner {
+        let Received { card, handler, .. } = received;
         let header = card.header();
         let trace = header
             .trace()
@@ -263,8 +264,10 @@ impl Decoder {
         parts.header = Arc::new(header.clone());
         parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
-        parts.uplink =
-            ReplyAddress::of(header).map(|address| self.replies.clone().to(address) as Arc<_>);
+        let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
+        parts.uplink = ReplyAddress::of(header)
+            .filter(|_| !ignored)
+            .map(|address| self.replies.clone().to(address) as Arc<_>);
         parts
     }
 }

@@ -14,13 +14,14 @@ use coney_protocol::outcome::{ErrorReport, Next};
 use coney_protocol::property::Value;
 use coney_protocol::reply::Status;
 use coney_protocol::spec::AckMode;
+use coney_protocol::topology::Preset;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::activity::Counted;
 use crate::card::Card;
-use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked, time_limit};
+use crate::decide::{Disposition, Facts, Then, decide, early, poisoned, revoked, time_limit};
 use crate::decode::{self, Arrived, Decoder, Job, NoJob, Poison, Received};
 use crate::events::Events;
 use crate::execute::{Limits, execute};
@@ -377,7 +378,11 @@ impl Pipeline {
         let card = poison.card.as_deref();
         let plan = card.and_then(|card| self.decoder.plan(card));
         let flow = card.map(|card| self.flow(plan.as_ref(), card.header()));
-        let disposition = poisoned(&poison, self.now(), flow);
+        let mut disposition = poisoned(&poison, self.now(), flow);
+        if self.settler.broker.preset() == Preset::Celery && poison.reason != Reason::Expired {
+            // who runs the queue may have given it a dead-letter exchange of its own
+            disposition.then = Then::Reject;
+        }
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await

@@ -89,6 +89,14 @@ impl Registry {
         self.own.get(task).or_else(|| self.builtin.get(task))
     }
 
+    /// All handlers, those included that every worker has, sorted by name.
+    pub(crate) fn with_builtins(&self) -> Vec<&Handler> {
+        let mut handlers = self.sorted();
+        handlers.extend(self.builtin.values());
+        handlers.sort_by_key(|handler| handler.spec().name);
+        handlers
+    }
+
     /// All handlers of the program's own tasks, sorted by name.
     pub(crate) fn sorted(&self) -> Vec<&Handler> {
         let mut handlers: Vec<_> = self.own.values().collect();

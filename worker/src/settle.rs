@@ -70,6 +70,11 @@ impl ReplyAddress {
         }
     }
 
+    /// True if a client of coney waits there.
+    pub(crate) fn is_of_coney(&self) -> bool {
+        self.queue.starts_with(REPLY_PREFIX)
+    }
+
     /// The publication of a reply to this address.
     ///
     /// Not mandatory: a caller that is gone wants no result, and its queue went with it. Kept on disk for clients of
@@ -78,8 +83,8 @@ impl ReplyAddress {
         let mut properties = Properties::default();
         properties.content_type = Some(codec::JSON.into());
         properties.content_encoding = Some(codec::UTF_8.into());
+        properties.persistent = self.is_of_coney();
         properties.correlation_id = Some(self.correlation_id);
-        properties.persistent = self.queue.starts_with(REPLY_PREFIX);
         let route = Route::to_queue(self.queue);
         Publication::new(route, properties, reply.encode()).optional()
     }

@@ -19,8 +19,6 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let broker = coney_interop::broker().await?;
-    // the first retry shall not wait for it
-    broker.ensure_ladder().await?;
     let worker = Worker::builder(&broker)
         .name("rust@wire")
         .tasks(coney::registered())

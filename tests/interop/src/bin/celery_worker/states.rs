@@ -50,7 +50,7 @@ async fn retry_n(n: u32, countdown: Option<f64>, ctx: TaskContext) -> Result<Jso
         "id": ctx.id(),
         "headers": headers(&ctx),
         "priority": ctx.delivery().priority,
-        "stamps": ctx.header().stamps,
+        "stamps": ctx.stamps(),
         "root_id": ctx.root_id(),
         "parent_id": ctx.parent_id(),
     }))

@@ -91,8 +91,19 @@ impl Registry {
 
     /// All handlers of the program's own tasks, sorted by name.
     pub(crate) fn sorted(&self) -> Vec<&Handler> {
-        let mut handlers: Vec<_> = self.own.values().collect();
-        handlers.sort_by_key(|handler| handler.spec().name);
-        handlers
+        sorted(self.own.values())
     }
+
+    /// All handlers, also those that every worker has, sorted by name.
+    pub(crate) fn all(&self) -> Vec<&Handler> {
+        let not_own = |(name, _): &(&&str, _)| !self.own.contains_key(**name);
+        let builtin = self.builtin.iter().filter(not_own);
+        sorted(self.own.values().chain(builtin.map(|(_, handler)| handler)))
+    }
+}
+
+fn sorted<'a>(handlers: impl Iterator<Item = &'a Handler>) -> Vec<&'a Handler> {
+    let mut handlers: Vec<_> = handlers.collect();
+    handlers.sort_by_key(|handler| handler.spec().name);
+    handlers
 }

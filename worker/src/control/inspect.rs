@@ -82,10 +82,11 @@ pub(super) fn registered(node: &Arc<Node>, arguments: &Arguments) -> Said {
     if items.is_empty() {
         items = USUAL_ITEMS.map(str::to_owned).to_vec();
     }
-    let with_builtins = arguments.flag("builtins");
-    let handlers = node.registry.sorted().into_iter();
-    let shown = handlers.filter(|h| with_builtins || !h.spec().name.starts_with("celery."));
-    let tasks = shown.map(|handler| {
+    let shown = match arguments.flag("builtins") {
+        true => node.registry.all(),
+        false => node.registry.sorted(),
+    };
+    let tasks = shown.into_iter().map(|handler| {
         let known = items.iter().filter_map(|item| {
             let value = attribute(node, handler, item)?;
             Some(format!("{item}={value}"))

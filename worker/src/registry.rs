@@ -89,18 +89,21 @@ impl Registry {
         self.own.get(task).or_else(|| self.builtin.get(task))
     }
 
-    /// All handlers, those included that every worker has, sorted by name.
-    pub(crate) fn with_builtins(&self) -> Vec<&Handler> {
-        let mut handlers = self.sorted();
-        handlers.extend(self.builtin.values());
-        handlers.sort_by_key(|handler| handler.spec().name);
-        handlers
-    }
-
     /// All handlers of the program's own tasks, sorted by name.
     pub(crate) fn sorted(&self) -> Vec<&Handler> {
-        let mut handlers: Vec<_> = self.own.values().collect();
-        handlers.sort_by_key(|handler| handler.spec().name);
-        handlers
+        sorted(self.own.values())
     }
+
+    /// All handlers, also those that every worker has, sorted by name.
+    pub(crate) fn all(&self) -> Vec<&Handler> {
+        let not_own = |(name, _): &(&&str, _)| !self.own.contains_key(**name);
+        let builtin = self.builtin.iter().filter(not_own);
+        sorted(self.own.values().chain(builtin.map(|(_, handler)| handler)))
+    }
+}
+
+fn sorted<'a>(handlers: impl Iterator<Item = &'a Handler>) -> Vec<&'a Handler> {
+    let mut handlers: Vec<_> = handlers.collect();
+    handlers.sort_by_key(|handler| handler.spec().name);
+    handlers
 }

@@ -82,11 +82,11 @@ pub(super) fn registered(node: &Arc<Node>, arguments: &Arguments) -> Said {
     if items.is_empty() {
         items = USUAL_ITEMS.map(str::to_owned).to_vec();
     }
-    let handlers = match arguments.flag("builtins") {
-        true => node.registry.with_builtins(),
+    let shown = match arguments.flag("builtins") {
+        true => node.registry.all(),
         false => node.registry.sorted(),
     };
-    let tasks = handlers.into_iter().map(|handler| {
+    let tasks = shown.into_iter().map(|handler| {
         let known = items.iter().filter_map(|item| {
             let value = attribute(node, handler, item)?;
             Some(format!("{item}={value}"))

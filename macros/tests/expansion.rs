@@ -340,6 +340,6 @@ fn a_call_gives_by_position_what_comes_before_further_arguments() {
         prepared.message.body.bytes,
         format!(r#"[[1],{{"last":null}},{EMBED}]"#)
     );
-    assert!(collect::SPEC.track_started);
+    const { assert!(collect::SPEC.track_started) };
     assert_eq!(collect::SPEC.rate_limit, Some(Rate::per_minute(10.0)));
 }

@@ -307,7 +307,7 @@ fn check_declared(topology: &Topology, case: &str) {
             assert_eq!(captured["arguments"][name].as_i64(), value.as_i64());
         }
         assert_eq!(
-            captured["arguments"].as_object().map(|all| all.len()),
+            captured["arguments"].as_object().map(serde_json::Map::len),
             Some(2)
         );
         let bound = declared(case, "queue.bind", &queue.name);

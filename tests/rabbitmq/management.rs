@@ -60,7 +60,11 @@ async fn everything_has_a_name() {
             .any(|tag| tag.contains("kitchen@home") && tag.contains("fast")),
         "{tags:?}"
     );
-    for word in ["replies", "kitchen@home revocations", "kitchen@home control"] {
+    for word in [
+        "replies",
+        "kitchen@home revocations",
+        "kitchen@home control",
+    ] {
         assert!(tags.iter().any(|tag| tag.contains(word)), "{tags:?}");
     }
 

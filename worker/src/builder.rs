@@ -80,7 +80,9 @@ impl WorkerBuilder {
         }
     }
 
-    /// The name in logs, dead letters and the management UI; `<program>@<host>` unless set.
+    /// The name in logs, dead letters and the management UI; `<program>-<pid>@<host>` unless set.
+    ///
+    /// Remote control and monitors know workers by name: two that have the same are one to them.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -286,9 +288,11 @@ impl WorkerBuilder {
     }
 }
 
+/// Several workers of one program on one machine have to be told apart: remote control and monitors know them by name.
 fn default_name(broker: &Broker) -> String {
     let host = gethostname::gethostname();
-    format!("{}@{}", broker.program(), host.to_string_lossy())
+    let pid = std::process::id();
+    format!("{}-{pid}@{}", broker.program(), host.to_string_lossy())
 }
 
 /// One plan for each queue, sorted by name.

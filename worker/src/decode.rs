@@ -78,6 +78,7 @@ pub(crate) struct Arrived {
 
 /// Why a delivery is no job.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is boxed wherever it goes")]
 pub(crate) enum NoJob {
     /// It never will be.
     Poison(Poison),

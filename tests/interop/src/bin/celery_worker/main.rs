@@ -24,8 +24,6 @@ async fn main() -> anyhow::Result<()> {
         .tasks(coney::registered())
         .queue_spec(coney_interop::queue().prefetch(16))
         .concurrency(4)
-        // as Celery does with `terminate`
-        .revoke_grace(std::time::Duration::ZERO)
         .state(Client::new(&broker))
         .build()?;
     worker.run_until(shutdown_signal()).await?;

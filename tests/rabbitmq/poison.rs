@@ -16,6 +16,9 @@ use crate::support::raw::{RawPublisher, long, short};
 use crate::support::{RunningWorker, Vhost, bare, text_header, within};
 use crate::tasks;
 
+/// Named as a client of coney names it: others are told less, as Celery's workers do.
+const REPLIES: &str = "coney.reply.kitchen";
+
 /// A worker, a reply queue, and a check that poison is handled and the worker goes on.
 struct Kitchen {
     vhost: Vhost,
@@ -35,10 +38,10 @@ impl Kitchen {
             .await;
         let broker = vhost.broker().await;
         broker
-            .declare(&topology::reply_queue("replies"))
+            .declare(&topology::reply_queue(REPLIES))
             .await
             .expect("declared");
-        let replies = vhost.consumer("replies").await;
+        let replies = vhost.consumer(REPLIES).await;
         Self {
             vhost,
             _worker: worker,
@@ -47,7 +50,7 @@ impl Kitchen {
     }
 
     async fn serve(&self, mut properties: Properties, body: impl Into<Vec<u8>>) {
-        properties.reply_to = Some("replies".to_owned());
+        properties.reply_to = Some(REPLIES.to_owned());
         self.vhost.publish_raw("fast", properties, body).await;
     }
 
@@ -223,7 +226,7 @@ async fn headers_nested_a_thousand_deep_are_kept_and_can_be_looked_at() {
         let properties = [
             short("application/json"),
             nested_headers(levels),
-            short("replies"),
+            short(REPLIES),
         ];
         let flags = flag::CONTENT_TYPE | flag::HEADERS | flag::REPLY_TO;
         publisher.publish("fast", flags, &properties.concat(), GOOD.as_bytes());

@@ -83,7 +83,9 @@ impl ReplyAddress {
         let mut properties = Properties::default();
         properties.content_type = Some(codec::JSON.into());
         properties.content_encoding = Some(codec::UTF_8.into());
+        // Celery's clients are answered as its workers do
         properties.persistent = self.is_of_coney();
+        properties.priority = (!self.is_of_coney()).then_some(0);
         properties.correlation_id = Some(self.correlation_id);
         let route = Route::to_queue(self.queue);
         Publication::new(route, properties, reply.encode()).optional()

@@ -62,7 +62,8 @@ impl Signature {
         match (place.options.queue(), place.declare) {
             (Some(queue), true) => call.queue_spec(QueueSpec::from_name(queue.to_owned().into())),
             (Some(queue), false) => call.queue_named(queue),
-            (None, _) => call,
+            (None, true) => call.queue_spec(coney_interop::queue()),
+            (None, false) => call,
         }
     }
 }

@@ -12,6 +12,8 @@
 //! | `worker` | | the worker: run tasks |
 //! | `tls` | yes | `amqps://` with rustls |
 //! | `anyhow` | | `anyhow::Error` as the error type of a task |
+//! | `bzip2`, `zstd` | | messages compressed that way |
+//! | `msgpack` | | MessagePack as an alternative to JSON |
 //! | `testing` | | [`testing`]: broker, client and worker in the process of a test |
 //!
 //! A crate that only defines tasks needs `default-features = false, features = ["macros"]` and compiles no AMQP client.
@@ -31,20 +33,28 @@ use std::time::Duration;
 #[cfg(feature = "macros")]
 #[cfg_attr(docsrs, doc(cfg(feature = "macros")))]
 pub use coney_macros::{Queue, TaskError, task};
+pub use coney_protocol::argument::{Args, Kwargs};
 pub use coney_protocol::call::{Call, DynamicCall, Sender};
+pub use coney_protocol::codec::compression::Compression;
+pub use coney_protocol::codec::{RawJson, Serializer};
 pub use coney_protocol::context::{CancellationToken, ProgressError, TaskContext};
 pub use coney_protocol::error::{ArgumentError, ArgumentErrorKind, DecodeError, EncodeError};
 pub use coney_protocol::id::TaskId;
 pub use coney_protocol::inject::{FromContext, Requirements, State};
 pub use coney_protocol::options::Priority;
 pub use coney_protocol::outcome::{
-    BoxError, ErrorReport, Failure, Next, Result, TaskError, WireError,
+    BoxError, ErrorReport, Exception, Failure, Next, Result, TaskError, WireError,
 };
 pub use coney_protocol::property::{Table, Value};
+pub use coney_protocol::rate::Rate;
 pub use coney_protocol::spec::{
     AckMode, Backoff, DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec,
 };
 pub use coney_protocol::task::{Run, Task};
+
+/// Chains, groups and links: calls that follow each other or run beside each other.
+#[doc(inline)]
+pub use coney_protocol::workflow;
 
 /// The nouns and pure rules below this crate, for tools that read or write messages themselves.
 #[doc(inline)]
@@ -59,14 +69,15 @@ pub use coney_amqp as amqp;
 #[cfg_attr(docsrs, doc(cfg(any(feature = "producer", feature = "worker"))))]
 pub use coney_amqp::{
     Broker, BrokerBuilder, ConnectError, ConnectErrorKind, DeclareError, PublishError,
-    PublisherStatus, SessionStatus, Tls,
+    PublishErrorKind, PublisherStatus, SessionStatus, Tls,
 };
 #[cfg(feature = "producer")]
 #[cfg_attr(docsrs, doc(cfg(feature = "producer")))]
 pub use coney_producer::{
-    Client, ClientBuilder, ClientStatus, DeadLetter, DeadLetterError, DeadLetterErrorKind,
-    DeadLetters, DeadReason, Discarded, Progress, Redriven, ResultError, ResultErrorKind,
-    RevokeError, RevokeErrorKind, Selection, SendError, SendErrorKind, TaskFailed, TaskHandle,
+    Answers, Broadcast, Client, ClientBuilder, ClientStatus, Control, ControlError, DeadLetter,
+    DeadLetterError, DeadLetterErrorKind, DeadLetters, DeadReason, Discarded, EventStream,
+    Progress, Redriven, ResultError, ResultErrorKind, RevokeError, RevokeErrorKind, Selection,
+    SendError, SendErrorKind, TaskFailed, TaskHandle,
 };
 #[cfg(feature = "worker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "worker")))]

@@ -12,6 +12,7 @@ pub use coney_protocol::expansion::{
 pub use coney_protocol::inject::{Inject, inject};
 pub use coney_protocol::options::Priority;
 pub use coney_protocol::outcome::{ErrorReport, Next, TaskError};
+pub use coney_protocol::rate::Rate;
 pub use coney_protocol::spec::{
     AckMode, Backoff, DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec,
 };

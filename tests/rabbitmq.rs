@@ -28,6 +28,8 @@ mod a_worker_runs_until_it_is_told_to_stop;
 mod dead_letters_can_be_put_back;
 #[path = "rabbitmq/topology.rs"]
 mod either_side_may_start_first;
+#[path = "rabbitmq/events.rs"]
+mod monitors_are_told;
 #[path = "rabbitmq/poison.rs"]
 mod nothing_is_acked_away;
 #[path = "rabbitmq/delays.rs"]
@@ -38,3 +40,5 @@ mod tasks;
 mod the_broker_shows_what_is_there;
 #[path = "rabbitmq/limits.rs"]
 mod time_limits_are_kept;
+#[path = "rabbitmq/control.rs"]
+mod workers_answer_remote_control;

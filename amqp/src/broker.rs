@@ -137,6 +137,18 @@ impl Broker {
         self.core.settings.publish_timeout
     }
 
+    /// How long connecting may take.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.core.settings.connect_timeout
+    }
+
+    /// How often broker and program tell each other that they are there.
+    #[must_use]
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.core.settings.heartbeat.into())
+    }
+
     /// What times of messages go by, for all clients and workers on this handle.
     #[must_use]
     pub fn clock(&self) -> &Clock {

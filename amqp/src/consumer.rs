@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use coney_protocol::property::{Table, Value};
 use coney_protocol::topology::Topology;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Delivery;
@@ -155,6 +155,7 @@ impl ConsumerSpec {
 /// be settled.
 pub struct Consumer {
     deliveries: mpsc::Receiver<Delivery>,
+    prefetch: watch::Sender<u16>,
     cancel: CancellationToken,
     session: Arc<session::Inner>,
     queue: String,
@@ -163,12 +164,14 @@ pub struct Consumer {
 impl Consumer {
     pub(crate) fn new(
         deliveries: mpsc::Receiver<Delivery>,
+        prefetch: watch::Sender<u16>,
         cancel: CancellationToken,
         session: Arc<session::Inner>,
         queue: String,
     ) -> Self {
         Self {
             deliveries,
+            prefetch,
             cancel,
             session,
             queue,
@@ -200,6 +203,17 @@ impl Consumer {
             }
             delivery.acker.forget();
         }
+    }
+
+    /// Sets how many messages may be delivered and not settled from now on; zero counts as one.
+    ///
+    /// A consumer keeps the limit that it began with
+    /// (<https://www.rabbitmq.com/docs/consumer-prefetch>), so it is started over with the new one: what was received and
+    /// not taken goes back to the queue and comes again; what was taken can still be settled.
+    pub fn set_prefetch(&self, messages: u16) {
+        let messages = messages.max(1);
+        self.prefetch
+            .send_if_modified(|prefetch| std::mem::replace(prefetch, messages) != messages);
     }
 
     /// Stops receiving: what was received and not taken goes back to the queue; what was taken can still be settled.

@@ -10,6 +10,7 @@
 //! | `socket`, `link`, `pool`, `backoff` | one connection; several; when to try again |
 //! | `declare` | applies a [`Topology`](coney_protocol::topology::Topology) |
 //! | `publisher`, `job`, `lane`, `window` | confirmed publishing: the handle, one message, the task, its channel |
+//! | `outbox` | publishing what may be lost, such as events |
 //! | `ledger`, `blame` | which message was unroutable; which one closed the channel |
 //! | `session`, `subscription`, `consumer`, `status` | consuming on a supervised connection |
 //! | `delivery`, `acks` | one message, and settling it |
@@ -42,6 +43,7 @@ mod job;
 mod lane;
 mod ledger;
 mod link;
+mod outbox;
 mod pool;
 mod properties;
 mod publisher;
@@ -67,6 +69,7 @@ pub use self::error::{
     ConnectError, ConnectErrorKind, ConsumeError, ConsumeErrorKind, DeclareError, DeclareErrorKind,
     PublishError, PublishErrorKind, Resource,
 };
+pub use self::outbox::Outbox;
 pub use self::properties::Unreadable;
 #[doc(hidden)]
 pub use self::properties::read as read_properties;

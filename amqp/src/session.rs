@@ -120,10 +120,18 @@ impl Session {
         let (first, answer) = oneshot::channel();
         let cancel = shared.stop.child_token();
         let number = self.inner.consumers.fetch_add(1, Ordering::Relaxed);
-        let subscription =
-            Subscription::new(Arc::clone(shared), spec, number, sender, cancel.clone());
+        let (prefetch, limit) = watch::channel(spec.limit());
+        let subscription = Subscription::new(
+            Arc::clone(shared),
+            spec,
+            number,
+            sender,
+            limit,
+            cancel.clone(),
+        );
         shared.consumers.spawn(subscription.run(first));
-        let consumer = Consumer::new(deliveries, cancel, Arc::clone(&self.inner), queue.clone());
+        let session = Arc::clone(&self.inner);
+        let consumer = Consumer::new(deliveries, prefetch, cancel, session, queue.clone());
         answer.await.unwrap_or_else(|_| Err(closed()))?;
         Ok(consumer)
     }

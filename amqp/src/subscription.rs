@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -35,6 +35,8 @@ pub(crate) struct Subscription {
     spec: ConsumerSpec,
     number: u64,
     deliveries: mpsc::Sender<Delivery>,
+    /// How many messages may be delivered and not settled.
+    prefetch: watch::Receiver<u16>,
     cancel: CancellationToken,
     backoff: Backoff,
     watchdog: Watchdog,
@@ -52,10 +54,19 @@ struct Stream {
 enum End {
     /// It was told to.
     Cancelled,
+    /// It starts over with another prefetch.
+    Resized,
     /// Something broke.
     Broken(String),
     /// It should have received something, and did not.
     Neglected(String, Arc<Epoch>),
+}
+
+/// When to consume again.
+enum Again {
+    AtOnce,
+    /// After a pause: something broke.
+    After(String),
 }
 
 impl Subscription {
@@ -64,6 +75,7 @@ impl Subscription {
         spec: ConsumerSpec,
         number: u64,
         deliveries: mpsc::Sender<Delivery>,
+        prefetch: watch::Receiver<u16>,
         cancel: CancellationToken,
     ) -> Self {
         Self {
@@ -71,6 +83,7 @@ impl Subscription {
             spec,
             number,
             deliveries,
+            prefetch,
             cancel,
             backoff: Backoff::default(),
             watchdog: Watchdog::default(),
@@ -81,7 +94,10 @@ impl Subscription {
     pub(crate) async fn run(mut self, first: oneshot::Sender<Result<(), ConsumeError>>) {
         let mut first = Some(first);
         self.not_consuming("about to consume");
-        while let Some(reason) = self.attempt(&mut first).await {
+        while let Some(again) = self.attempt(&mut first).await {
+            let Again::After(reason) = again else {
+                continue;
+            };
             self.not_consuming(&reason);
             let wait = self.backoff.next();
             let _ = timeout(wait, self.cancel.cancelled()).await;
@@ -89,15 +105,16 @@ impl Subscription {
         self.shared.board.remove(self.number);
     }
 
-    /// One attempt, and receiving if it succeeds; returns why to try again, if at all.
-    async fn attempt(&mut self, first: &mut First) -> Option<String> {
+    /// One attempt, and receiving if it succeeds; returns when to try again, if at all.
+    async fn attempt(&mut self, first: &mut First) -> Option<Again> {
+        self.spec.prefetch = *self.prefetch.borrow();
         let opened = tokio::select! {
             opened = self.open(first.is_some()) => opened,
             () = self.cancel.cancelled() => return None,
         };
         let stream = match opened {
             Ok(stream) => stream,
-            Err(error) => return self.failed(error, first),
+            Err(error) => return self.failed(error, first).map(Again::After),
         };
         if !self.spec.optional {
             self.shared.board.consuming(self.number);
@@ -109,10 +126,11 @@ impl Subscription {
         }
         match self.receive(stream).await {
             End::Cancelled => None,
-            End::Broken(reason) => Some(self.ended(reason)),
+            End::Resized => Some(Again::AtOnce),
+            End::Broken(reason) => Some(Again::After(self.ended(reason))),
             End::Neglected(reason, epoch) => {
                 self.watchdog.barked(&epoch);
-                Some(self.ended(reason))
+                Some(Again::After(self.ended(reason)))
             }
         }
     }
@@ -240,6 +258,7 @@ impl Subscription {
         let settings = &self.shared.settings;
         let neglected = self.watchdog.bark(&link, settings, &self.spec, &epoch);
         let mut neglected = std::pin::pin!(neglected);
+        let mut prefetch = self.prefetch.clone();
         loop {
             let delivery = tokio::select! {
                 reason = &mut neglected => {
@@ -249,6 +268,10 @@ impl Subscription {
                 delivery = stream.consumer.next() => delivery,
                 () = stream.link.lost() => return stream.over(stream.link.reason()),
                 () = self.cancel.cancelled() => return stream.cancel().await,
+                true = differs(&mut prefetch, self.spec.prefetch) => {
+                    stream.cancel().await;
+                    return End::Resized;
+                }
             };
             let delivery = match delivery {
                 Some(Ok(delivery)) => Delivery::new(delivery, &stream.epoch),
@@ -267,6 +290,11 @@ impl Subscription {
             }
         }
     }
+}
+
+/// Waits until the limit is another one; false if it stays for ever.
+async fn differs(prefetch: &mut watch::Receiver<u16>, from: u16) -> bool {
+    prefetch.wait_for(|now| *now != from).await.is_ok()
 }
 
 impl Stream {

@@ -24,6 +24,8 @@ pub(crate) struct TaskOptions {
     pub(crate) priority: Option<Priority>,
     pub(crate) ack: Option<(Ident, Ack)>,
     pub(crate) ignore_result: bool,
+    pub(crate) track_started: bool,
+    pub(crate) rate_limit: Option<Rate>,
     pub(crate) blocking: Option<Ident>,
     pub(crate) facade: Option<Path>,
 }
@@ -63,6 +65,8 @@ const OPTIONS: &[&str] = &[
     "priority",
     "ack",
     "ignore_result",
+    "track_started",
+    "rate_limit",
     "blocking",
     "crate",
 ];
@@ -97,6 +101,11 @@ impl TaskOptions {
                     list::flag(name, input)?;
                     options.ignore_result = true;
                 }
+                "track_started" => {
+                    list::flag(name, input)?;
+                    options.track_started = true;
+                }
+                "rate_limit" => options.rate_limit = Some(Rate::parse(name, input)?),
                 "blocking" => {
                     // taken as said even if it was said wrong: or the function would be blamed as well
                     options.blocking = Some(name.clone());
@@ -254,6 +263,36 @@ impl Ack {
                 literal.span(),
                 "`ack` is \"late\" (after the task, the default) or \"early\" (before it: a crash loses the task)",
             )),
+        }
+    }
+}
+
+/// How often a task may start: a number of tasks, and the constructor of the protocol for the time.
+pub(crate) struct Rate {
+    pub(crate) tasks: f64,
+    pub(crate) setter: &'static str,
+}
+
+impl Rate {
+    fn parse(name: &Ident, input: ParseStream<'_>) -> syn::Result<Self> {
+        let literal = list::text(name, input, "\"10/m\"")?;
+        let text = literal.value();
+        let wrong = || {
+            error(
+                literal.span(),
+                "`rate_limit` is a number of tasks and a time: \"10/s\", \"10/m\" or \"10/h\"",
+            )
+        };
+        let (tasks, per) = text.split_once('/').ok_or_else(wrong)?;
+        let setter = match per {
+            "s" => "per_second",
+            "m" => "per_minute",
+            "h" => "per_hour",
+            _ => return Err(wrong()),
+        };
+        match tasks.parse::<f64>() {
+            Ok(tasks) if tasks.is_finite() && tasks > 0.0 => Ok(Self { tasks, setter }),
+            _ => Err(wrong()),
         }
     }
 }

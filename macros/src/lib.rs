@@ -68,6 +68,8 @@ use proc_macro::TokenStream;
 /// | `priority` | `low`, `normal`, `high`, 0 to 255 | the broker's | its place within the queue |
 /// | `ack` | `"late"`, `"early"` | `"late"` | `"early"`: acknowledged before it runs, lost if the worker crashes |
 /// | `ignore_result` | | | nobody wants the result |
+/// | `track_started` | | | the caller is told when an attempt starts (state `STARTED`) |
+/// | `rate_limit` | `"10/s"`, `"10/m"`, `"10/h"` | none | how often it may start on one worker |
 /// | `blocking` | | | a plain `fn`, run off the async threads |
 /// | `crate` | path | `::coney` | where the facade is, if it is renamed or re-exported |
 ///
@@ -82,7 +84,8 @@ use proc_macro::TokenStream;
 /// and `TaskContext` are injected, all else is an argument; `#[inject]` and `#[arg]` on a parameter say otherwise.
 ///
 /// * An argument is `Serialize` and owned `Deserialize`; there are at most 8. An `Option` may be missing in the message:
-///   that is how a task grows a parameter while calls of its earlier form are still queued.
+///   that is how a task grows a parameter while calls of its earlier form are still queued. `coney::Args` takes all
+///   further arguments by position and `coney::Kwargs` all further ones by name, as Python's `*args` and `**kwargs`.
 /// * An injected parameter implements `FromContext`; it is no part of `call(..)`.
 ///
 /// ```

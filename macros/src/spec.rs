@@ -53,6 +53,13 @@ pub(crate) fn of(options: &TaskOptions, plain_name: &str, private: &TokenStream)
     if options.ignore_result {
         spec.extend(quote!(.ignore_result()));
     }
+    if options.track_started {
+        spec.extend(quote!(.track_started()));
+    }
+    if let Some(rate) = &options.rate_limit {
+        let (tasks, setter) = (rate.tasks, format_ident!("{}", rate.setter));
+        spec.extend(quote!(.rate_limit(#private::Rate::#setter(#tasks))));
+    }
     if options.blocking.is_some() {
         spec.extend(quote!(.blocking()));
     }

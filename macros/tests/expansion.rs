@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use coney::prelude::*;
-use coney::{AckMode, Backoff, Failure, Queue, RetryPolicy, Run, Task};
+use coney::{AckMode, Args, Backoff, Failure, Kwargs, Queue, Rate, RetryPolicy, Run, Task};
 use coney_protocol::argument::Params;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::Inner;
@@ -73,6 +73,11 @@ async fn r#match(r#type: u8) -> u8 {
 
 #[task(priority = normal, name = "tasks.mul")]
 async fn mul(x: i64, y: i64) -> i64;
+
+#[task(track_started, rate_limit = "10/m")]
+async fn collect(first: u8, rest: Args<u8>, last: Option<u8>, named: Kwargs<u8>) -> String {
+    format!("{first} {:?} {last:?} {:?}", rest.0, named.0)
+}
 
 /// Polls once: nothing here waits for anything.
 fn now<F: Future>(future: F) -> F::Output {
@@ -288,4 +293,53 @@ async fn by_another_path() {}
 #[test]
 fn the_expansion_names_the_facade_it_is_told() {
     assert_eq!(by_another_path::QUEUE.name, "elsewhere");
+}
+
+#[test]
+fn further_arguments_go_to_the_parameters_that_take_all() {
+    let ctx = TaskContext::test();
+    for (body, told) in [
+        ("[[1],{},{}]", "1 [] None {}"),
+        ("[[1,2,3],{},{}]", "1 [2, 3] None {}"),
+        (
+            r#"[[1,2],{"last":9,"x":4,"y":5},{}]"#,
+            r#"1 [2] Some(9) {"x": 4, "y": 5}"#,
+        ),
+        (
+            r#"[[],{"first":1,"rest":2},{}]"#,
+            r#"1 [] None {"rest": 2}"#,
+        ),
+    ] {
+        assert_eq!(run::<collect>(body, &ctx).unwrap(), told, "{body}");
+    }
+    assert_eq!(
+        refusal::<collect>(r#"[[1,2],{"first":1},{}]"#),
+        format!(
+            "task `{}`, argument `first`: given by position and by name",
+            collect::SPEC.name
+        )
+    );
+    assert!(refusal::<collect>(r#"[[],{},{}]"#).ends_with("`first`: missing (expected `u8`)"));
+    assert!(refusal::<collect>(r#"[[1,"x"],{},{}]"#).contains("argument `rest`: not a `Args<u8>`"));
+}
+
+#[test]
+fn a_call_gives_by_position_what_comes_before_further_arguments() {
+    let named = Kwargs([("x".to_owned(), 4)].into());
+    let call = collect::call(1, Args(vec![2, 3]), Some(9), named);
+    assert_eq!(
+        body(call),
+        format!(r#"[[1,2,3],{{"last":9,"x":4}},{EMBED}]"#)
+    );
+    let call = collect::call(1, Args(vec![]), None, Kwargs::default());
+    let prepared = call.prepare().unwrap();
+    let header = &prepared.message.header;
+    assert_eq!(header.args_repr.as_deref(), Some("(1,)"));
+    assert_eq!(header.kwargs_repr.as_deref(), Some("{'last': None}"));
+    assert_eq!(
+        prepared.message.body.bytes,
+        format!(r#"[[1],{{"last":null}},{EMBED}]"#)
+    );
+    const { assert!(collect::SPEC.track_started) };
+    assert_eq!(collect::SPEC.rate_limit, Some(Rate::per_minute(10.0)));
 }

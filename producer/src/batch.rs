@@ -43,14 +43,24 @@ impl Client {
         let mut submitted = Vec::with_capacity(calls.len());
         for call in calls {
             submitted.push(match call {
-                Ok(call) => self.submit(call).await,
+                Ok(mut call) => {
+                    let siblings = call.siblings.take();
+                    let submitted = self.submit(call).await;
+                    submitted.map(|call| (call, siblings))
+                }
                 Err(error) => Err(error.into()),
             });
         }
         let mut outcomes = Vec::with_capacity(submitted.len());
         for call in submitted {
             outcomes.push(match call {
-                Ok(call) => call.confirmed(self).await,
+                Ok((call, siblings)) => {
+                    let handle = call.confirmed(self).await;
+                    if let (Ok(handle), Some(siblings)) = (&handle, siblings) {
+                        siblings.add(handle.id().clone());
+                    }
+                    handle
+                }
                 Err(error) => Err(error),
             });
         }

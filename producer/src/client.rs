@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
-use coney_amqp::{Broker, ConnectError, PublishErrorKind, Receipt};
+use coney_amqp::{Broker, ConnectError, ConsumeError, PublishErrorKind, Receipt};
 use coney_protocol::answer::AnswerOk;
 use coney_protocol::call::{DynamicCall, Prepared, Sender};
 use coney_protocol::header::Header;
@@ -12,8 +12,10 @@ use coney_protocol::id::TaskId;
 use coney_protocol::trace::TraceContext;
 use serde_json::Value as Json;
 
+use crate::control::Control;
 use crate::enqueue::{self, Declared};
 use crate::error::{SendError, SendErrorKind};
+use crate::events::{self, EventStream, Note, Teller};
 use crate::handle::TaskHandle;
 use crate::replies::{Replies, Ticket};
 use crate::revoke::{RevokeError, RevokeErrorKind, Revoker};
@@ -52,6 +54,9 @@ struct Inner {
     declared: Declared,
     replies: Arc<Replies>,
     revoker: Revoker,
+    control: Control,
+    /// Set if monitors are told of sent tasks.
+    teller: Option<Teller>,
 }
 
 impl Drop for Inner {
@@ -67,6 +72,7 @@ pub struct ClientBuilder {
     broker: Broker,
     max_body: usize,
     trace: Option<TraceSource>,
+    sent_events: bool,
 }
 
 impl Client {
@@ -92,6 +98,7 @@ impl Client {
             broker: broker.clone(),
             max_body: DEFAULT_MAX_BODY,
             trace: None,
+            sent_events: false,
         }
     }
 
@@ -152,13 +159,64 @@ impl Client {
         self.0.revoke(id.into()).await
     }
 
+    /// Listens to what clients and workers tell: which tasks are sent, what becomes of them, which workers are there.
+    ///
+    /// For monitors, and for tests. Each stream has a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsumeError`] when the queue of the stream cannot be declared or consumed.
+    ///
+    /// # Delivery
+    ///
+    /// Events are told to whoever listens at that moment. They may be lost, and are not told twice.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub async fn events(&self) -> Result<EventStream, ConsumeError> {
+        EventStream::open(&self.0.broker).await
+    }
+
+    /// Remote control: asks workers what they do, and tells them what to do.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.0.control.clone()
+    }
+
     /// Stops to receive results; calls that wait for one are told so. Sent tasks go on.
     pub async fn close(&self) {
         self.0.replies.close().await;
+        if let Some(teller) = &self.0.teller {
+            teller.close().await;
+        }
     }
 
     pub(crate) fn way_back(&self) -> WayBack {
         WayBack(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.0.replies
+    }
+
+    /// Makes a place for the result of a task that is sent by another, to the queue called `queue`.
+    pub(crate) async fn expect(
+        &self,
+        id: &TaskId,
+        task: &str,
+        queue: &str,
+    ) -> Result<Ticket, SendError> {
+        let fail = |kind| SendError::new(task, queue, kind);
+        let limit = self.0.broker.publish_timeout();
+        let started = self.0.replies.start(&self.0.broker);
+        match tokio::time::timeout(limit, started).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(fail(SendErrorKind::Replies(error))),
+            Err(_) => return Err(fail(SendErrorKind::NotReady { after: limit })),
+        }
+        let ticket = self.0.replies.expect(id);
+        ticket.ok_or_else(|| fail(SendErrorKind::DuplicateId(id.clone())))
     }
 
     /// Hands a call to the publisher without waiting for the confirm.
@@ -178,7 +236,7 @@ impl Client {
         let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
         ready.map_err(|kind| fail(*kind))?;
         let header = &mut call.message.header;
-        let ticket = match wants_result(header) {
+        let ticket = match wants_result(header) && call.is_awaited {
             true => Some(
                 self.0
                     .replies
@@ -187,11 +245,13 @@ impl Client {
             ),
             false => None,
         };
-        let reply_to = ticket.is_some().then(|| self.0.replies.queue());
+        let reply_to = wants_result(header).then(|| self.0.replies.queue());
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
-        let publication = enqueue::publication(&self.0.broker, &queue, &call.message);
+        let publication = enqueue::publication(&self.0.broker, &call.target, &call.message);
+        let teller = self.0.teller.as_ref();
+        let note = teller.map(|_| events::note(&call.message, &queue, &publication));
         let started = Instant::now();
         let receipt = self.0.broker.publisher().submit(publication).await;
         Ok(Submitted {
@@ -202,6 +262,7 @@ impl Client {
             queue,
             started,
             receipt,
+            note,
         })
     }
 
@@ -219,7 +280,7 @@ impl Client {
             .ensure(broker, &call.target)
             .await
             .map_err(undeclared)?;
-        if header.eta.is_some() {
+        if enqueue::waits(broker, &call.target, header) {
             broker.ensure_ladder().await.map_err(undeclared)?;
         }
         if wants_result(header) {
@@ -262,6 +323,7 @@ pub(crate) struct Submitted<O> {
     queue: String,
     started: Instant,
     receipt: Receipt,
+    note: Option<Note>,
 }
 
 impl<O> Submitted<O> {
@@ -270,13 +332,18 @@ impl<O> Submitted<O> {
         let verdict = self.receipt.await;
         telemetry::sent(&self.queue, verdict.is_ok(), self.started.elapsed());
         match verdict {
-            Ok(()) => Ok(TaskHandle::new(
-                self.task,
-                self.id,
-                self.ticket,
-                self.answer,
-                client.way_back(),
-            )),
+            Ok(()) => {
+                if let (Some(teller), Some(note)) = (&client.0.teller, self.note) {
+                    teller.sent(note);
+                }
+                Ok(TaskHandle::new(
+                    self.task,
+                    self.id,
+                    self.ticket,
+                    self.answer,
+                    client.way_back(),
+                ))
+            }
             Err(error) => {
                 if let PublishErrorKind::Unroutable { .. } | PublishErrorKind::NoExchange { .. } =
                     error.kind()
@@ -336,6 +403,14 @@ impl ClientBuilder {
         self
     }
 
+    /// True to tell monitors of every task that is sent (Celery: `task_send_sent_event`); otherwise they hear of it from
+    /// the worker that receives it.
+    #[must_use]
+    pub fn sent_events(mut self, told: bool) -> Self {
+        self.sent_events = told;
+        self
+    }
+
     /// Makes the client. Nothing is sent or declared yet.
     #[must_use]
     pub fn build(self) -> Client {
@@ -346,6 +421,8 @@ impl ClientBuilder {
             declared: Declared::default(),
             replies: Replies::new(),
             revoker: Revoker::default(),
+            control: Control::new(&self.broker),
+            teller: self.sent_events.then(|| Teller::new(&self.broker)),
             broker: self.broker,
         }))
     }

@@ -10,6 +10,7 @@ use coney_protocol::delay::{Precision, Steps};
 use coney_protocol::header::Header;
 use coney_protocol::message::Message;
 use coney_protocol::options::Target;
+use coney_protocol::topology::{Preset, Route};
 use coney_protocol::trace::TraceContext;
 use coney_protocol::wire;
 use tokio::sync::Mutex;
@@ -82,12 +83,39 @@ pub(crate) fn complete(
     }
 }
 
-/// The publication of a message for the queue called `queue`: through the delay ladder if it shall start later.
-pub(crate) fn publication(broker: &Broker, queue: &str, message: &Message) -> Publication {
-    let (properties, body) = wire::encode(message);
-    let route = match wait(&message.header, broker.clock().now()) {
-        Some(steps) => steps.route(queue),
-        None => broker.preset().route(queue),
+/// True if the message waits in the broker until it shall start.
+///
+/// It does where coney has declared the way from there to its queue. Who consumes any other queue waits with it: a worker
+/// of Celery in its memory, one of coney in the broker.
+pub(crate) fn waits(broker: &Broker, target: &Target, header: &Header) -> bool {
+    let knows_the_way = match target {
+        Target::Queue(_) => true,
+        Target::Named(_) => broker.preset() == Preset::Native,
+        _ => false,
+    };
+    knows_the_way && header.eta.is_some()
+}
+
+/// The publication of a message: through the delay ladder if it waits there.
+pub(crate) fn publication(broker: &Broker, target: &Target, message: &Message) -> Publication {
+    let (mut properties, body) = wire::encode(message);
+    if broker.preset() == Preset::Celery {
+        wire::write_out(&mut properties);
+    }
+    let wait = match waits(broker, target, &message.header) {
+        true => wait(&message.header, broker.clock().now()),
+        false => None,
+    };
+    let route = match (target, wait) {
+        (
+            Target::Exchange {
+                exchange,
+                routing_key,
+            },
+            _,
+        ) => Route::through(exchange.clone(), routing_key.clone()),
+        (queue, Some(steps)) => steps.route(queue.name()),
+        (queue, None) => broker.preset().route(queue.name()),
     };
     Publication::new(route, properties, body)
 }

@@ -143,8 +143,12 @@ impl fmt::Display for SendErrorKind {
 pub struct TaskFailed {
     /// The type of the error, such as `MailError`, or `Panic`.
     pub kind: String,
+    /// The Python module of the type, if it says so.
+    pub module: Option<String>,
     /// The error's text.
     pub message: String,
+    /// What the exception was raised with, if it came as an exception.
+    pub args: Vec<serde_json::Value>,
     /// The texts of its causes, nearest first.
     pub chain: Vec<String>,
     /// A longer account for people: causes, or Python's traceback.
@@ -164,7 +168,9 @@ impl From<ErrorReport> for TaskFailed {
     fn from(report: ErrorReport) -> Self {
         Self {
             kind: report.kind,
+            module: report.module,
             message: report.message,
+            args: report.args.unwrap_or_default(),
             chain: report.chain,
             traceback: report.traceback,
             payload: report.payload,

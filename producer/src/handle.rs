@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use coney_protocol::answer::AnswerOk;
+use coney_protocol::codec::typed;
 use coney_protocol::id::TaskId;
 use coney_protocol::reply::{Reply, Status};
 use futures_util::Stream;
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::client::WayBack;
-use crate::error::{ResultError, ResultErrorKind};
+use crate::error::{ResultError, ResultErrorKind, TaskFailed};
 use crate::replies::Ticket;
 use crate::revoke::RevokeError;
 
@@ -222,6 +223,15 @@ impl State {
     ///
     /// When the JSON is no `T`.
     pub fn value<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.reply.result.get())
+        typed::from_raw(&self.reply.result)
+    }
+
+    /// Why the attempt failed that is repeated, if this is `RETRY`.
+    #[must_use]
+    pub fn failure(&self) -> Option<TaskFailed> {
+        match self.reply.status {
+            Status::Retry => self.reply.report().map(Into::into),
+            _ => None,
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coney_amqp::{Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Session, SessionStatus};
+use coney_protocol::error::DecodeError;
 use coney_protocol::id::TaskId;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::reply::{Reply, Status};
@@ -41,7 +42,7 @@ pub struct Replies {
 impl Replies {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            queue: format!("coney.reply.{}", Uuid::now_v7()),
+            queue: format!("{}{}", topology::REPLY_PREFIX, Uuid::now_v7()),
             slots: Mutex::default(),
             started: OnceCell::new(),
             tasks: TaskTracker::new(),
@@ -124,7 +125,8 @@ impl Replies {
 
     fn deliver(&self, delivery: Delivery) {
         let correlation = delivery.properties.correlation_id.as_deref();
-        let outcome = match Reply::decode(&delivery.payload) {
+        let content_type = delivery.properties.content_type.as_deref();
+        let outcome = match Reply::read(content_type, &delivery.payload) {
             Ok(reply) => self.hand_over(correlation, reply),
             Err(error) => {
                 warn!(target: "coney::client", queue = %self.queue, %error, "a reply could not be read");
@@ -150,9 +152,12 @@ impl Replies {
     }
 }
 
-/// What the caller is told instead of a reply that cannot be read, such as one with a NaN in it.
-fn unreadable(id: TaskId, error: &serde_json::Error) -> Reply {
-    let report = ErrorReport::new("UnreadableReply", format!("the reply is no JSON: {error}"));
+/// What the caller is told instead of a reply that cannot be read, one that is no JSON.
+fn unreadable(id: TaskId, error: &DecodeError) -> Reply {
+    let report = ErrorReport::new(
+        "UnreadableReply",
+        format!("the reply cannot be read: {error}"),
+    );
     Reply::failure(id, Status::Failure, &report)
 }
 

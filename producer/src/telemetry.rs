@@ -19,6 +19,12 @@ pub const REPLIES: &str = "coney_client_replies_total";
 /// Dead letters put back or thrown away: labels `messaging.destination.name`, `outcome` (`redriven`, `discarded`).
 pub const DEAD_LETTERS: &str = "coney_client_dead_letters_total";
 
+/// Events of sent tasks that no monitor was told, because the broker did not take them in time.
+pub const EVENTS_LOST: &str = "coney_client_events_lost_total";
+
+/// What came to a listener and is no event.
+pub const EVENTS_UNREADABLE: &str = "coney_client_events_unreadable_total";
+
 /// Describes all of them to the installed recorder.
 pub fn describe() {
     metrics::describe_counter!(SENT, "Calls sent, by queue and outcome");
@@ -32,6 +38,8 @@ pub fn describe() {
         DEAD_LETTERS,
         "Dead letters put back or thrown away, by queue and outcome"
     );
+    metrics::describe_counter!(EVENTS_LOST, "Events of sent tasks that no monitor was told");
+    metrics::describe_counter!(EVENTS_UNREADABLE, "What came to a listener and is no event");
 }
 
 pub(crate) fn sent(queue: &str, confirmed: bool, took: Duration) {
@@ -49,4 +57,12 @@ pub(crate) fn dead_letters(queue: &str, outcome: &'static str, count: usize) {
     let count = u64::try_from(count).unwrap_or(u64::MAX);
     counter!(DEAD_LETTERS, "messaging.destination.name" => queue.to_owned(), "outcome" => outcome)
         .increment(count);
+}
+
+pub(crate) fn events_lost(events: u64) {
+    counter!(EVENTS_LOST).increment(events);
+}
+
+pub(crate) fn unreadable_event() {
+    counter!(EVENTS_UNREADABLE).increment(1);
 }

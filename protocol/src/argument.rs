@@ -1,5 +1,8 @@
 //! Arguments of a task: how each travels, and how a body is bound to all of them.
 
+mod rest;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -10,6 +13,8 @@ use crate::codec::absent;
 use crate::codec::body::RawCall;
 use crate::codec::typed;
 use crate::error::{ArgumentError, ArgumentErrorKind};
+
+pub use rest::{Args, Kwargs};
 
 /// The most arguments a task can have.
 pub const MAX_ARGUMENTS: usize = 8;
@@ -22,13 +27,41 @@ pub const MAX_ARGUMENTS: usize = 8;
     note = "if the worker shall supply it, mark the parameter #[inject]"
 )]
 pub trait Argument: Sized {
-    /// Appends the value as JSON.
+    /// How much of a call it takes.
+    #[doc(hidden)]
+    const SHARE: Share = Share::One;
+
+    /// Appends the value as JSON: one value, or the items of a list or the members of an object without the brackets.
     #[doc(hidden)]
     fn encode(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
-    /// Reads the value from JSON; `None` if the message does not have it.
+    /// Reads the value from its share of a call.
     #[doc(hidden)]
-    fn decode(raw: Option<&RawValue>) -> Result<Self, ArgumentErrorKind>;
+    fn decode(piece: Piece<'_, '_>) -> Result<Self, ArgumentErrorKind>;
+}
+
+/// How much of a call a parameter takes.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// One argument.
+    One,
+    /// All arguments by position that no parameter before it takes.
+    Args,
+    /// All arguments by name that no other parameter takes.
+    Kwargs,
+}
+
+/// The share of a call that one parameter takes.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub enum Piece<'s, 'a> {
+    /// One argument, if the call has it.
+    One(Option<&'a RawValue>),
+    /// What is left of the arguments by position.
+    Args(&'s [&'a RawValue]),
+    /// What is left of the arguments by name.
+    Kwargs(Vec<(&'s Cow<'a, str>, &'a RawValue)>),
 }
 
 #[diagnostic::do_not_recommend]
@@ -37,10 +70,10 @@ impl<T: Serialize + DeserializeOwned> Argument for T {
         serde_json::to_writer(json, self)
     }
 
-    fn decode(raw: Option<&RawValue>) -> Result<Self, ArgumentErrorKind> {
-        match raw {
-            Some(raw) => typed::from_raw(raw).map_err(ArgumentErrorKind::Invalid),
-            None => absent::value().ok_or(ArgumentErrorKind::Missing),
+    fn decode(piece: Piece<'_, '_>) -> Result<Self, ArgumentErrorKind> {
+        match piece {
+            Piece::One(Some(raw)) => typed::from_raw(raw).map_err(ArgumentErrorKind::Invalid),
+            _ => absent::value().ok_or(ArgumentErrorKind::Missing),
         }
     }
 }
@@ -49,8 +82,9 @@ impl<T: Serialize + DeserializeOwned> Argument for T {
 pub struct Param<T> {
     name: &'static str,
     ty: &'static str,
+    share: Share,
     encode: fn(&T, &mut Vec<u8>) -> Result<(), serde_json::Error>,
-    decode: fn(Option<&RawValue>) -> Result<T, ArgumentErrorKind>,
+    decode: fn(Piece<'_, '_>) -> Result<T, ArgumentErrorKind>,
 }
 
 /// A parameter called `name`, whose type is written `ty`.
@@ -59,26 +93,60 @@ pub const fn param<T: Argument>(name: &'static str, ty: &'static str) -> Param<T
     Param {
         name,
         ty,
+        share: T::SHARE,
         encode: T::encode,
         decode: T::decode,
     }
 }
 
+/// The arguments of a call as JSON: the items of a list and the members of an object, without the brackets.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// Arguments by position.
+    pub args: Vec<u8>,
+    /// Arguments by name.
+    pub kwargs: Vec<u8>,
+}
+
 impl<T> Param<T> {
-    fn take(&self, task: &'static str, raw: Option<&RawValue>) -> Result<T, ArgumentError> {
-        (self.decode)(raw).map_err(|kind| ArgumentError::new(task, self.name, self.ty, kind))
+    fn slot(&self) -> Slot {
+        Slot {
+            name: self.name,
+            ty: self.ty,
+            share: self.share,
+        }
     }
 
-    fn put(&self, value: &T, first: bool, json: &mut Vec<u8>) -> Result<(), ArgumentError> {
-        if !first {
-            json.push(b',');
+    fn take(&self, task: &'static str, piece: Piece<'_, '_>) -> Result<T, ArgumentError> {
+        (self.decode)(piece).map_err(|kind| ArgumentError::new(task, self.name, self.ty, kind))
+    }
+
+    fn put(&self, value: &T, by_position: bool, json: &mut Encoded) -> Result<(), ArgumentError> {
+        let by_position = by_position || self.share == Share::Args;
+        let part = match by_position {
+            true => &mut json.args,
+            false => &mut json.kwargs,
+        };
+        let before = part.len();
+        if before > 0 {
+            part.push(b',');
         }
-        // parameter names are Rust identifiers: nothing in them needs an escape
-        json.push(b'"');
-        json.extend_from_slice(self.name.as_bytes());
-        json.extend_from_slice(b"\":");
-        (self.encode)(value, json)
-            .map_err(|e| ArgumentError::new("", self.name, self.ty, ArgumentErrorKind::Unsent(e)))
+        if !by_position && self.share == Share::One {
+            // parameter names are Rust identifiers: nothing in them needs an escape
+            part.push(b'"');
+            part.extend_from_slice(self.name.as_bytes());
+            part.extend_from_slice(b"\":");
+        }
+        let start = part.len();
+        (self.encode)(value, part).map_err(|e| {
+            ArgumentError::new("", self.name, self.ty, ArgumentErrorKind::Unsent(e))
+        })?;
+        if part.len() == start {
+            // nothing is left over: no comma either
+            part.truncate(before);
+        }
+        Ok(())
     }
 }
 
@@ -97,51 +165,89 @@ pub trait Params: fmt::Debug + 'static {
     #[doc(hidden)]
     fn names(&self) -> Vec<&'static str>;
 
-    /// Appends the arguments as the members of a JSON object, without its braces.
+    /// Appends the arguments as JSON: by name, or by position where a parameter takes all further ones.
     #[doc(hidden)]
-    fn encode(&self, values: &Self::Values, json: &mut Vec<u8>) -> Result<(), ArgumentError>;
+    fn encode(&self, values: &Self::Values, json: &mut Encoded) -> Result<(), ArgumentError>;
 
     /// Binds what a message brings, by position and by name.
     #[doc(hidden)]
     fn bind(&self, task: &'static str, call: &RawCall<'_>) -> Result<Self::Values, ArgumentError>;
 }
 
+/// What a parameter is called and takes.
+#[derive(Clone, Copy)]
+struct Slot {
+    name: &'static str,
+    ty: &'static str,
+    share: Share,
+}
+
+/// How many parameters come before the one that takes all further arguments by position, if one does.
+fn before_args(slots: &[Slot]) -> Option<usize> {
+    slots.iter().position(|slot| slot.share == Share::Args)
+}
+
 /// Puts the pieces of a call into one slot for each parameter.
-fn slots<'a, const N: usize>(
+fn pieces<'s, 'a, const N: usize>(
     task: &'static str,
-    params: [(&'static str, &'static str); N],
-    call: &RawCall<'a>,
-) -> Result<[Option<&'a RawValue>; N], ArgumentError> {
-    if call.args.len() > N {
+    slots: [Slot; N],
+    call: &'s RawCall<'a>,
+) -> Result<[Piece<'s, 'a>; N], ArgumentError> {
+    let takes_args = before_args(&slots);
+    let takes_kwargs = slots.iter().position(|slot| slot.share == Share::Kwargs);
+    let is_one = |slot: &Slot| slot.share == Share::One;
+    // by position come those before the one that takes the rest, or all
+    let most = match takes_args {
+        Some(at) => slots[..at].iter().filter(|slot| is_one(slot)).count(),
+        None => slots.iter().filter(|slot| is_one(slot)).count(),
+    };
+    let (placed, rest) = call.args.split_at(call.args.len().min(most));
+    if takes_args.is_none() && !rest.is_empty() {
         let got = call.args.len();
         return Err(ArgumentError::of_task(
             task,
-            ArgumentErrorKind::TooMany { most: N, got },
+            ArgumentErrorKind::TooMany { most, got },
         ));
     }
-    let mut slots = [None; N];
-    for (slot, arg) in slots.iter_mut().zip(&call.args) {
-        *slot = Some(*arg);
+    let mut pieces = slots.map(|_| Piece::One(None));
+    let mut filled = [false; N];
+    let ones = (0..N).filter(|at| is_one(&slots[*at]));
+    for (at, arg) in ones.zip(placed) {
+        pieces[at] = Piece::One(Some(*arg));
+        filled[at] = true;
     }
+    let mut further = Vec::new();
     for (name, value) in &call.kwargs {
-        let Some(at) = params.iter().position(|(param, _)| param == name) else {
-            let name = name.to_string();
-            return Err(ArgumentError::of_task(
-                task,
-                ArgumentErrorKind::Unknown { name },
-            ));
-        };
-        if at < call.args.len() {
-            let (name, ty) = params[at];
-            return Err(ArgumentError::new(task, name, ty, ArgumentErrorKind::Twice));
+        let known = slots
+            .iter()
+            .position(|slot| is_one(slot) && slot.name == name);
+        match known {
+            Some(at) if filled[at] => {
+                let Slot { name, ty, .. } = slots[at];
+                return Err(ArgumentError::new(task, name, ty, ArgumentErrorKind::Twice));
+            }
+            Some(at) => pieces[at] = Piece::One(Some(*value)),
+            None if takes_kwargs.is_some() => further.push((name, *value)),
+            None => {
+                let name = name.to_string();
+                return Err(ArgumentError::of_task(
+                    task,
+                    ArgumentErrorKind::Unknown { name },
+                ));
+            }
         }
-        slots[at] = Some(*value);
     }
-    Ok(slots)
+    if let Some(at) = takes_args {
+        pieces[at] = Piece::Args(rest);
+    }
+    if let Some(at) = takes_kwargs {
+        pieces[at] = Piece::Kwargs(further);
+    }
+    Ok(pieces)
 }
 
 macro_rules! impl_params {
-    ($($index:tt $ty:ident),*) => {
+    ($($index:tt $ty:ident $piece:ident),*) => {
         impl<$($ty: 'static),*> Params for ($(Param<$ty>,)*) {
             type Values = ($($ty,)*);
 
@@ -150,26 +256,27 @@ macro_rules! impl_params {
             }
 
             #[allow(unused_variables, reason = "the empty tuple uses none")]
-            fn encode(&self, values: &Self::Values, json: &mut Vec<u8>) -> Result<(), ArgumentError> {
-                $(self.$index.put(&values.$index, $index == 0, json)?;)*
+            fn encode(&self, values: &Self::Values, json: &mut Encoded) -> Result<(), ArgumentError> {
+                let placed = before_args(&[$(self.$index.slot()),*]).unwrap_or(0);
+                $(self.$index.put(&values.$index, $index < placed, json)?;)*
                 Ok(())
             }
 
             #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple uses none")]
             fn bind(&self, task: &'static str, call: &RawCall<'_>) -> Result<Self::Values, ArgumentError> {
-                let slots = slots(task, [$((self.$index.name, self.$index.ty)),*], call)?;
-                Ok(($(self.$index.take(task, slots[$index])?,)*))
+                let [$($piece),*] = pieces(task, [$(self.$index.slot()),*], call)?;
+                Ok(($(self.$index.take(task, $piece)?,)*))
             }
         }
     };
 }
 
 impl_params!();
-impl_params!(0 A);
-impl_params!(0 A, 1 B);
-impl_params!(0 A, 1 B, 2 C);
-impl_params!(0 A, 1 B, 2 C, 3 D);
-impl_params!(0 A, 1 B, 2 C, 3 D, 4 E);
-impl_params!(0 A, 1 B, 2 C, 3 D, 4 E, 5 F);
-impl_params!(0 A, 1 B, 2 C, 3 D, 4 E, 5 F, 6 G);
-impl_params!(0 A, 1 B, 2 C, 3 D, 4 E, 5 F, 6 G, 7 H);
+impl_params!(0 A a);
+impl_params!(0 A a, 1 B b);
+impl_params!(0 A a, 1 B b, 2 C c);
+impl_params!(0 A a, 1 B b, 2 C c, 3 D d);
+impl_params!(0 A a, 1 B b, 2 C c, 3 D d, 4 E e);
+impl_params!(0 A a, 1 B b, 2 C c, 3 D d, 4 E e, 5 F f);
+impl_params!(0 A a, 1 B b, 2 C c, 3 D d, 4 E e, 5 F f, 6 G g);
+impl_params!(0 A a, 1 B b, 2 C c, 3 D d, 4 E e, 5 F f, 6 G g, 7 H h);

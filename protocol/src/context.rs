@@ -3,12 +3,14 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::Serialize;
 pub use tokio_util::sync::CancellationToken;
 
+use crate::error::EncodeError;
+use crate::header::{Header, TimeLimit};
 use crate::id::TaskId;
 use crate::inject::States;
 use crate::options::Lineage;
@@ -16,6 +18,10 @@ use crate::outcome::BoxError;
 use crate::property::Table;
 use crate::reply::{Reply, Status};
 use crate::trace::TraceContext;
+use crate::workflow::{Replacement, Workflow};
+
+/// The state that [`TaskContext::progress`] tells.
+const PROGRESS: &str = "PROGRESS";
 
 /// What a running task sees: its id, its attempt, its queue, its caller's headers, and when to stop.
 ///
@@ -44,6 +50,20 @@ pub struct Inner {
     pub trace: TraceContext,
     /// The caller's own headers.
     pub headers: Table,
+    /// All that travelled beside the body.
+    pub header: Arc<Header>,
+    /// How the message came to the worker.
+    pub delivery: DeliveryInfo,
+    /// The name of the worker that runs it.
+    pub hostname: String,
+    /// The limits that the attempt has to keep to.
+    pub time_limit: TimeLimit,
+    /// Fires at the soft time limit.
+    pub soft_limit: CancellationToken,
+    /// The tasks that this one has sent.
+    pub children: Children,
+    /// The call that takes the task's place, if it says so.
+    pub replacement: Replacement,
     /// When the task is no longer worth doing.
     pub expires: Option<SystemTime>,
     /// When the attempt will be cut off.
@@ -60,22 +80,72 @@ impl Inner {
     /// The parts of a first attempt of `task` with this id; the rest is empty.
     #[must_use]
     pub fn new(task: impl Into<String>, id: TaskId) -> Self {
+        let task = task.into();
         Self {
+            header: Arc::new(Header::new(task.clone(), id.clone())),
             root_id: id.clone(),
             id,
-            task: task.into(),
+            task,
             attempt: 1,
             redeliveries: 0,
             queue: String::new(),
             parent_id: None,
             trace: TraceContext::start(),
             headers: Table::new(),
+            delivery: DeliveryInfo::default(),
+            hostname: String::new(),
+            time_limit: TimeLimit::default(),
+            soft_limit: CancellationToken::new(),
+            children: Children::default(),
+            replacement: Replacement::default(),
             expires: None,
             deadline: None,
             cancellation: CancellationToken::new(),
             states: Arc::default(),
             uplink: None,
         }
+    }
+}
+
+/// How a message came to the worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryInfo {
+    /// The exchange it was published to; empty for the default exchange.
+    pub exchange: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// Its priority within the queue, if it has one.
+    pub priority: Option<u8>,
+    /// True if it may have been delivered before.
+    pub redelivered: bool,
+}
+
+/// The tasks that a running task has sent, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Children(Arc<Mutex<Vec<TaskId>>>);
+
+impl Children {
+    /// Adds a task that was sent.
+    pub fn add(&self, id: TaskId) {
+        self.ids().push(id);
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn list(&self) -> Vec<TaskId> {
+        self.ids().clone()
+    }
+
+    fn ids(&self) -> MutexGuard<'_, Vec<TaskId>> {
+        // nothing can panic while it is held
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same list, not one that is equal.
+impl PartialEq for Children {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -168,6 +238,7 @@ impl TaskContext {
     pub fn lineage(&self) -> Lineage {
         let Inner { root_id, id, .. } = &*self.0;
         Lineage::new(root_id.clone(), id.clone(), self.0.trace, self.0.expires)
+            .noting(self.0.children.clone())
     }
 
     /// The caller's own headers.
@@ -200,6 +271,96 @@ impl TaskContext {
         self.0.cancellation.is_cancelled()
     }
 
+    /// Fires at the soft time limit, together with [`cancellation`](Self::cancellation).
+    ///
+    /// Celery raises `SoftTimeLimitExceeded` in the task then; here the task decides. One that gives up says so with
+    /// `Failure::discard(Exception::soft_time_limit())`.
+    #[must_use]
+    pub fn soft_limit(&self) -> &CancellationToken {
+        &self.0.soft_limit
+    }
+
+    /// All that travelled beside the body, as it came: group, stamps, origin, reply queue and the rest.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// The stamps of the message that it names in `stamped_headers`: others do not count.
+    #[must_use]
+    pub fn stamps(&self) -> Table {
+        let Header {
+            stamped_headers: names,
+            stamps,
+            ..
+        } = self.header();
+        let named = stamps
+            .iter()
+            .filter(|(name, _)| names.iter().any(|n| n == name));
+        named
+            .map(|(name, value)| (name.to_owned().into(), value.clone()))
+            .collect()
+    }
+
+    /// How the message came to the worker.
+    #[must_use]
+    pub fn delivery(&self) -> &DeliveryInfo {
+        &self.0.delivery
+    }
+
+    /// The name of the worker that runs the task.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        &self.0.hostname
+    }
+
+    /// The limits that the attempt has to keep to: the caller's, or else the task's.
+    #[must_use]
+    pub fn time_limit(&self) -> TimeLimit {
+        self.0.time_limit
+    }
+
+    /// The attempts before this one.
+    #[must_use]
+    pub fn retries(&self) -> u32 {
+        self.0.attempt.saturating_sub(1)
+    }
+
+    /// Lets another call take the place of this task, once it has returned: under the same id, with the caller's reply
+    /// queue, and with all that shall follow from this task. What this task returns is told to nobody; if it fails, it
+    /// has failed, and is not replaced.
+    ///
+    /// ```
+    /// # use coney_protocol as coney;
+    /// # use coney::call::DynamicCall;
+    /// # use coney::{context::TaskContext, error::EncodeError};
+    /// # use serde_json::json;
+    /// // #[task]
+    /// async fn resize(ctx: TaskContext) -> Result<(), EncodeError> {
+    ///     ctx.replace(DynamicCall::new("images.resize_large", json!([7])))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] of the call.
+    pub fn replace<W: Workflow>(&self, call: W) -> Result<(), EncodeError> {
+        self.0.replacement.set(call)
+    }
+
+    /// Where the call is that takes the task's place.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn replacement(&self) -> &Replacement {
+        &self.0.replacement
+    }
+
+    /// The tasks that this one has sent as its children.
+    #[must_use]
+    pub fn children(&self) -> &Children {
+        &self.0.children
+    }
+
     /// Tells the caller how far the task is; `value` is any JSON, such as `{"current": 3, "total": 10}`.
     ///
     /// Does nothing if nobody waits for the result. The caller reads it from `handle.progress()`, a Celery client from
@@ -213,10 +374,7 @@ impl TaskContext {
     ///
     /// Dropping the future may or may not have told the caller.
     pub async fn progress<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ProgressError> {
-        match (self.progress_reply(value)?, &self.0.uplink) {
-            (reply, Some(uplink)) => uplink.report(reply).await.map_err(ProgressError::Unsent),
-            (_, None) => Ok(()),
-        }
+        self.tell(self.state(PROGRESS, value)?).await
     }
 
     /// The same as [`progress`](Self::progress) for a blocking task.
@@ -225,19 +383,65 @@ impl TaskContext {
     ///
     /// As [`progress`](Self::progress).
     pub fn progress_blocking<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), ProgressError> {
-        match (self.progress_reply(value)?, &self.0.uplink) {
-            (reply, Some(uplink)) => uplink.report_blocking(reply).map_err(ProgressError::Unsent),
-            (_, None) => Ok(()),
+        self.tell_blocking(self.state(PROGRESS, value)?)
+    }
+
+    /// Tells the caller a state of the task's own, with any JSON as its value.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgressError`] for the name of a state that ends the task (`SUCCESS`, `FAILURE`, `REVOKED`), and as
+    /// [`progress`](Self::progress).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may or may not have told the caller.
+    pub async fn update_state<T: Serialize + ?Sized>(
+        &self,
+        state: &str,
+        value: &T,
+    ) -> Result<(), ProgressError> {
+        self.tell(self.state(state, value)?).await
+    }
+
+    /// The same as [`update_state`](Self::update_state) for a blocking task.
+    ///
+    /// # Errors
+    ///
+    /// As [`update_state`](Self::update_state).
+    pub fn update_state_blocking<T: Serialize + ?Sized>(
+        &self,
+        state: &str,
+        value: &T,
+    ) -> Result<(), ProgressError> {
+        self.tell_blocking(self.state(state, value)?)
+    }
+
+    fn state<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<Reply, ProgressError> {
+        let status = Status::from(name);
+        if status.is_final() {
+            return Err(ProgressError::Final(name.to_owned()));
+        }
+        let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
+        Ok(Reply::new(self.0.id.clone(), status, value))
+    }
+
+    /// Tells the caller an intermediate state; nothing if nobody waits.
+    #[doc(hidden)]
+    pub async fn tell(&self, reply: Reply) -> Result<(), ProgressError> {
+        match &self.0.uplink {
+            Some(uplink) => uplink.report(reply).await.map_err(ProgressError::Unsent),
+            None => Ok(()),
         }
     }
 
-    fn progress_reply<T: Serialize + ?Sized>(&self, value: &T) -> Result<Reply, ProgressError> {
-        let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
-        Ok(Reply::new(
-            self.0.id.clone(),
-            Status::Other("PROGRESS".into()),
-            value,
-        ))
+    /// The same for a blocking task.
+    #[doc(hidden)]
+    pub fn tell_blocking(&self, reply: Reply) -> Result<(), ProgressError> {
+        match &self.0.uplink {
+            Some(uplink) => uplink.report_blocking(reply).map_err(ProgressError::Unsent),
+            None => Ok(()),
+        }
     }
 
     /// The worker's state.
@@ -274,6 +478,9 @@ pub enum ProgressError {
     /// The value has no JSON form.
     #[error("the progress value has no JSON form")]
     Value(#[source] serde_json::Error),
+    /// The state ends a task: only its return does that.
+    #[error("`{0}` is the state of a task that has ended")]
+    Final(String),
     /// The broker did not take it.
     #[error("the progress was not sent")]
     Unsent(#[source] BoxError),

@@ -32,13 +32,15 @@ pub enum Reason {
     Expired,
     /// It was delivered too often without being finished: its workers died over it.
     DeliveryLimit,
-    /// It embeds steps that this version does not send on (a chain, links, a chord).
+    /// It embeds steps that cannot be sent on (a chord, or a group in the middle of a chain).
     Unsupported,
+    /// It follows from another task, and no queue took it.
+    Undeliverable,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Exhausted,
         Self::Dead,
         Self::Decode,
@@ -49,6 +51,7 @@ impl Reason {
         Self::Expired,
         Self::DeliveryLimit,
         Self::Unsupported,
+        Self::Undeliverable,
     ];
 
     /// The reason that a word on the wire stands for, if it is one of these.
@@ -71,6 +74,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::DeliveryLimit => "delivery_limit",
             Self::Unsupported => "unsupported",
+            Self::Undeliverable => "undeliverable",
         }
     }
 }

@@ -109,6 +109,16 @@ pub fn below_level(key: &str, level: usize) -> Option<(Duration, &str)> {
         .then_some((Duration::from_millis(below), key))
 }
 
+/// The queue that a message was meant for that came out of the ladder; `None` if it did not.
+#[must_use]
+pub fn meant_for<'a>(exchange: &str, key: &'a str) -> Option<&'a str> {
+    exchange
+        .starts_with(PREFIX)
+        .then(|| below_level(key, 0))
+        .flatten()
+        .map(|(_, queue)| queue)
+}
+
 /// The level that a queue of the ladder is.
 #[must_use]
 pub fn level_of(queue: &str) -> Option<usize> {
@@ -281,6 +291,16 @@ mod tests {
             Steps::of(Duration::MAX, Precision::Fine).map(Steps::duration),
             Some(LONGEST)
         );
+    }
+
+    #[test]
+    fn what_came_out_of_the_ladder_tells_where_it_was_meant_to_go() {
+        let steps = Steps::of(millis(5), Precision::Fine).expect("a delay");
+        let Route { exchange, key } = steps.route("a.b");
+        assert_eq!(meant_for(&exchange, &key), Some("a.b"));
+        assert_eq!(meant_for(OUT_EXCHANGE, &key), Some("a.b"));
+        assert_eq!(meant_for("", &key), None);
+        assert_eq!(meant_for(&exchange, "a.b"), None);
     }
 
     #[test]

@@ -32,6 +32,15 @@ pub enum EncodeError {
         /// The delay.
         delay: std::time::Duration,
     },
+    /// A step of a workflow cannot be encoded.
+    #[error("a step of the workflow cannot be encoded")]
+    Step(#[source] std::sync::Arc<Self>),
+    /// A chain or group stands where one call has to.
+    #[error("only a single call can take the place of a task")]
+    NotOne,
+    /// A workflow has no tasks.
+    #[error("the workflow has no tasks")]
+    Empty,
     /// A header of the caller's own has a name that the protocol uses.
     #[error("the header `{name}` belongs to the protocol: choose another name")]
     ReservedHeader {
@@ -175,7 +184,9 @@ pub enum DecodeError {
         found: String,
     },
     /// The compression is none that this program reads.
-    #[error("compression `{found}` is not accepted: send zlib (`application/x-gzip`) or none")]
+    #[error(
+        "compression `{found}` is not accepted: send zlib (`application/x-gzip`) or none, or add the feature `bzip2` or `zstd`"
+    )]
     Compression {
         /// The compression of the message.
         found: String,

@@ -33,6 +33,16 @@ impl TaskId {
     pub fn generate() -> Self {
         Self(Repr::Uuid(Uuid::now_v7()))
     }
+
+    /// The id of what follows from the task `parent` at `place`: always the same, so that it is one task however often
+    /// it is sent.
+    #[must_use]
+    pub fn derived(parent: &Self, place: &str) -> Self {
+        /// The UUID of version 5 of `coney` in the namespace of domain names.
+        const FOLLOWERS: Uuid = Uuid::from_u128(0xf7d5_cdaa_3b87_505f_aeb4_8dab_01af_28f3);
+        let name = format!("{parent} {place}");
+        Self(Repr::Uuid(Uuid::new_v5(&FOLLOWERS, name.as_bytes())))
+    }
 }
 
 /// True for the form that [`Uuid`] prints: 36 characters, hyphens, lower case.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::codec;
+use crate::codec::{self, words};
 use crate::header::Header;
 
 /// A task message between its two ends: header and encoded body.
@@ -40,14 +40,14 @@ pub struct Body {
 }
 
 impl Body {
-    /// A plain JSON body.
+    /// A plain JSON body, in which typed values for Python's bare words (`NaN`) are those words again.
     #[must_use]
     pub fn json(bytes: impl Into<Bytes>) -> Self {
         Self {
             content_type: Some(Cow::Borrowed(codec::JSON)),
             content_encoding: Some(Cow::Borrowed(codec::UTF_8)),
             compression: None,
-            bytes: bytes.into(),
+            bytes: words::restore(bytes.into()),
         }
     }
 }

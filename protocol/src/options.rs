@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::codec::Serializer;
+use crate::codec::compression::Compression;
+use crate::context::Children;
 use crate::id::TaskId;
 use crate::property::Table;
 use crate::spec::{QueueSpec, RetryPolicy, TaskSpec};
 use crate::trace::TraceContext;
+use crate::workflow::Part;
 
 /// Priority of a task within its queue, higher first.
 ///
@@ -55,15 +59,23 @@ pub enum Target {
     Queue(QueueSpec),
     /// A queue of which only the name is known: it has to exist.
     Named(String),
+    /// An exchange of which only the name is known: it has to exist, and to lead to a queue.
+    Exchange {
+        /// The exchange's name.
+        exchange: String,
+        /// What the exchange looks at.
+        routing_key: String,
+    },
 }
 
 impl Target {
-    /// The queue's name.
+    /// The queue's name, or the exchange's.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Queue(spec) => &spec.name,
             Self::Named(name) => name,
+            Self::Exchange { exchange, .. } => exchange,
         }
     }
 }
@@ -90,10 +102,24 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// After how long the cancellation token of an attempt fires.
     pub soft_timeout: Option<Duration>,
+    /// How the body is written.
+    pub serializer: Serializer,
+    /// How the body is compressed, if it is.
+    pub compression: Option<Compression>,
     /// The task that sends it, if one does.
     pub parent: Option<Lineage>,
     /// Headers of the caller's own, which the task sees.
     pub headers: Table,
+    /// What is sent after success.
+    pub link: Vec<Part>,
+    /// What is sent after failure.
+    pub link_error: Vec<Part>,
+    /// The steps after it in its chain, in order.
+    pub chain: Vec<Part>,
+    /// The group that it belongs to, and its place in it.
+    pub group: Option<(String, i64)>,
+    /// Where the result of a later step goes; that of a call goes where its sender says.
+    pub reply_to: Option<String>,
 }
 
 /// The task that sends a call, and the workflow and trace that both belong to.
@@ -108,12 +134,14 @@ pub struct Lineage {
     pub trace: TraceContext,
     /// When the task that sends is no longer worth doing, and so what it sends.
     pub expires: Option<SystemTime>,
+    /// Where the task that sends keeps its children.
+    pub children: Children,
 }
 
 impl Lineage {
     /// Makes a lineage of its parts.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         root_id: TaskId,
         parent_id: TaskId,
         trace: TraceContext,
@@ -124,7 +152,15 @@ impl Lineage {
             parent_id,
             trace,
             expires,
+            children: Children::default(),
         }
+    }
+
+    /// Notes what is sent in this list.
+    #[must_use]
+    pub fn noting(mut self, children: Children) -> Self {
+        self.children = children;
+        self
     }
 }
 

@@ -7,7 +7,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
+
+pub use self::exception::Exception;
+use crate::repr;
+
+mod exception;
 
 /// Any error, boxed.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -27,6 +33,20 @@ pub enum Next {
     Dead,
     /// The same attempt again after this wait: it costs none.
     Defer(Duration),
+    /// Another attempt on other terms than the policy's; a dead letter after the last.
+    RetryUpTo {
+        /// How long to wait, instead of as long as the policy says.
+        wait: Option<Duration>,
+        /// How many attempts may follow the first.
+        max: u32,
+    },
+    /// No further attempt and no result: nobody is told that the task has ended. Not a dead letter.
+    Ignore,
+    /// The message is refused: the broker puts it back into the queue, or hands it to the queue's own dead-letter exchange.
+    Reject {
+        /// True to put it back.
+        requeue: bool,
+    },
 }
 
 /// The error of a task: says what happens next, and what the caller is told.
@@ -91,6 +111,8 @@ pub struct ErrorReport {
     pub module: Option<String>,
     /// The error's text.
     pub message: String,
+    /// The arguments of the exception, where they are not just its text.
+    pub args: Option<Vec<Json>>,
     /// The texts of its causes, nearest first.
     pub chain: Vec<String>,
     /// A longer account for people, such as a backtrace.
@@ -130,6 +152,22 @@ impl ErrorReport {
     pub fn module(mut self, module: &str) -> Self {
         self.module = Some(module.to_owned());
         self
+    }
+
+    /// Sets the arguments that Python raises the kind with, instead of just the text.
+    #[must_use]
+    pub fn args(mut self, args: Vec<Json>) -> Self {
+        self.args = Some(args);
+        self
+    }
+
+    /// The error as Python shows it: `ValueError('boom')`.
+    #[must_use]
+    pub fn repr(&self) -> String {
+        match &self.args {
+            Some(args) => repr::exception(&self.kind, args),
+            None => repr::exception(&self.kind, &[self.message.as_str().into()]),
+        }
     }
 
     /// Sets the longer account.
@@ -216,6 +254,49 @@ impl Failure {
         Self::with(Next::Defer(wait), error)
     }
 
+    /// No further attempt and no result: the task ends in silence.
+    pub fn ignore<E: Into<BoxError>>(error: E) -> Self {
+        Self::with(Next::Ignore, error)
+    }
+
+    /// Refuses the message: it goes back into its queue, or to the queue's own dead-letter exchange, if it has one.
+    ///
+    /// A task that acknowledges early has nothing left to refuse.
+    pub fn reject<E: Into<BoxError>>(error: E, requeue: bool) -> Self {
+        Self::with(Next::Reject { requeue }, error)
+    }
+
+    /// Retries after `wait` instead of the policy's, as often as was said before.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.next = match self.next {
+            Next::RetryUpTo { max, .. } => Next::RetryUpTo {
+                wait: Some(wait),
+                max,
+            },
+            _ => Next::RetryAfter(wait),
+        };
+        self
+    }
+
+    /// Retries until so many attempts have followed the first, instead of as often as the policy says.
+    #[must_use]
+    pub fn at_most(mut self, max: u32) -> Self {
+        let wait = match self.next {
+            Next::RetryUpTo { wait, .. } => wait,
+            Next::RetryAfter(wait) => Some(wait),
+            _ => None,
+        };
+        self.next = Next::RetryUpTo { wait, max };
+        self
+    }
+
+    /// Retries without end.
+    #[must_use]
+    pub fn unlimited(self) -> Self {
+        self.at_most(u32::MAX)
+    }
+
     /// The error itself.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
@@ -255,7 +336,12 @@ impl TaskError for Failure {
     }
 
     fn report(&self) -> ErrorReport {
-        ErrorReport::new(self.kind, self.error.to_string()).caused_by(self.error.source())
+        match self.error.downcast_ref::<Exception>() {
+            Some(exception) => exception.report(),
+            None => {
+                ErrorReport::new(self.kind, self.error.to_string()).caused_by(self.error.source())
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use serde::{Serialize, Serializer};
+
 /// A value in an AMQP header table, with its type on the wire.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -279,6 +281,42 @@ pub struct Properties {
     pub timestamp: Option<u64>,
     /// The header table.
     pub headers: Table,
+}
+
+/// As JSON has it: bytes as text, a time as its seconds.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::I8(n) => serializer.serialize_i8(*n),
+            Self::U8(n) => serializer.serialize_u8(*n),
+            Self::I16(n) => serializer.serialize_i16(*n),
+            Self::U16(n) => serializer.serialize_u16(*n),
+            Self::I32(n) => serializer.serialize_i32(*n),
+            Self::U32(n) => serializer.serialize_u32(*n),
+            Self::I64(n) => serializer.serialize_i64(*n),
+            Self::F32(n) => serializer.serialize_f32(*n),
+            Self::F64(n) => serializer.serialize_f64(*n),
+            Self::Decimal { scale, value } => {
+                let number = f64::from(*value) / 10_f64.powi((*scale).into());
+                serializer.serialize_f64(number)
+            }
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::RawText(bytes) | Self::Bytes(bytes) => {
+                serializer.serialize_str(&String::from_utf8_lossy(bytes))
+            }
+            Self::Timestamp(seconds) => serializer.serialize_u64(*seconds),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::canvas::Child;
+use crate::codec::words;
+use crate::error::DecodeError;
 use crate::id::TaskId;
 use crate::outcome::ErrorReport;
 use crate::wire::time;
@@ -80,6 +84,8 @@ pub struct Reply {
     pub group_id: Option<String>,
     /// The task that sent this one.
     pub parent_id: Option<TaskId>,
+    /// What was sent by the task or because of it.
+    pub children: Vec<Child>,
 }
 
 impl Reply {
@@ -94,6 +100,7 @@ impl Reply {
             date_done: None,
             group_id: None,
             parent_id: None,
+            children: Vec::new(),
         }
     }
 
@@ -101,25 +108,26 @@ impl Reply {
     #[must_use]
     pub fn failure(task_id: TaskId, status: Status, report: &ErrorReport) -> Self {
         Self {
-            traceback: report.account(),
+            traceback: Some(report.account()),
             ..Self::new(task_id, status, Exception::of(report).to_raw())
         }
     }
 
     /// The body that travels.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Bytes {
         let wire = WireReply {
             status: self.status.as_str().into(),
             result: &self.result,
             traceback: self.traceback.as_deref().map(Cow::Borrowed),
-            children: [],
+            children: &self.children,
             date_done: self.date_done.map(|t| time::format(t).into()),
             task_id: self.task_id.clone(),
             group_id: self.group_id.as_deref().map(Cow::Borrowed),
             parent_id: self.parent_id.clone(),
         };
-        serde_json::to_vec(&wire).expect("texts and raw JSON always have a JSON form")
+        let json = serde_json::to_vec(&wire).expect("texts and raw JSON always have a JSON form");
+        words::restore(json.into())
     }
 
     /// Reads the body of a reply.
@@ -128,7 +136,9 @@ impl Reply {
     ///
     /// When it is not JSON, or has no `status` or no `task_id`.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let wire: ReadReply<'_> = serde_json::from_slice(body)?;
+        let body = Bytes::copy_from_slice(body);
+        let escaped = words::escape(body.clone(), usize::MAX).unwrap_or(body);
+        let wire: ReadReply<'_> = serde_json::from_slice(&escaped)?;
         Ok(Self {
             task_id: wire.task_id,
             status: Status::from(&*wire.status),
@@ -139,6 +149,30 @@ impl Reply {
             date_done: wire.date_done.and_then(|text| time::parse(&text)),
             group_id: wire.group_id.map(Cow::into_owned),
             parent_id: wire.parent_id,
+            // they are for who looks further: a result is one without them
+            children: wire
+                .children
+                .and_then(|raw| serde_json::from_str(raw.get()).ok())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Reads a reply in any format that this program knows.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has no `status` or no `task_id`.
+    pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, DecodeError> {
+        #[cfg(feature = "msgpack")]
+        if content_type == Some(crate::codec::MSGPACK) {
+            let json = crate::codec::msgpack::to_json(body, usize::MAX)?;
+            return Self::decode(&json).map_err(DecodeError::Body);
+        }
+        Self::decode(body).map_err(|error| match content_type {
+            None | Some(crate::codec::JSON) => DecodeError::Body(error),
+            Some(other) => DecodeError::ContentType {
+                found: other.to_owned(),
+            },
         })
     }
 
@@ -155,7 +189,7 @@ struct WireReply<'a> {
     status: Cow<'a, str>,
     result: &'a RawValue,
     traceback: Option<Cow<'a, str>>,
-    children: [(); 0],
+    children: &'a [Child],
     date_done: Option<Cow<'a, str>>,
     task_id: TaskId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,6 +213,8 @@ struct ReadReply<'a> {
     group_id: Option<Cow<'a, str>>,
     #[serde(default)]
     parent_id: Option<TaskId>,
+    #[serde(borrow, default)]
+    children: Option<&'a RawValue>,
 }
 
 /// Celery's exception object, with what coney adds: Python ignores the rest.
@@ -216,27 +252,34 @@ impl Default for ExceptionArguments {
 }
 
 impl ExceptionArguments {
-    fn into_text(self) -> String {
-        let texts = match self {
+    fn into_list(self) -> Vec<serde_json::Value> {
+        match self {
             Self::List(values) => values,
             Self::One(value) => vec![value],
-        };
-        let texts: Vec<_> = texts
-            .into_iter()
-            .map(|value| match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            })
-            .collect();
-        texts.join(", ")
+        }
     }
+}
+
+/// The text of an exception with these arguments.
+fn text_of(arguments: &[serde_json::Value]) -> String {
+    let texts: Vec<_> = arguments
+        .iter()
+        .map(|value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    texts.join(", ")
 }
 
 impl<'a> Exception<'a> {
     fn of(report: &'a ErrorReport) -> Self {
         Self {
             exc_type: Cow::Borrowed(&report.kind),
-            exc_message: ExceptionArguments::List(vec![report.message.clone().into()]),
+            exc_message: ExceptionArguments::List(match &report.args {
+                Some(args) => args.clone(),
+                None => vec![report.message.clone().into()],
+            }),
             exc_module: report.module.as_deref().map(Cow::Borrowed),
             chain: report.chain.clone(),
             payload: report.payload.as_deref(),
@@ -248,21 +291,23 @@ impl<'a> Exception<'a> {
     }
 
     fn into_report(self, traceback: Option<String>) -> ErrorReport {
+        let args = self.exc_message.into_list();
         ErrorReport {
             module: self.exc_module.map(Cow::into_owned),
             chain: self.chain,
             traceback,
             payload: self.payload.map(ToOwned::to_owned),
-            ..ErrorReport::new(self.exc_type, self.exc_message.into_text())
+            ..ErrorReport::new(self.exc_type, text_of(&args)).args(args)
         }
     }
 }
 
 impl ErrorReport {
-    /// What stands where Python has its traceback: the longer account, or the chain of causes.
-    fn account(&self) -> Option<String> {
-        if self.traceback.is_some() || self.chain.is_empty() {
-            return self.traceback.clone();
+    /// What stands where Python has its traceback: the longer account, or the error with the chain of its causes.
+    #[must_use]
+    pub fn account(&self) -> String {
+        if let Some(traceback) = &self.traceback {
+            return traceback.clone();
         }
         let mut text = format!("{}: {}\n", self.kind, self.message);
         for cause in &self.chain {
@@ -270,7 +315,7 @@ impl ErrorReport {
             text.push_str(cause);
             text.push('\n');
         }
-        Some(text)
+        text
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::options::Priority;
+use crate::rate::Rate;
 
 /// A queue as a type: implemented by `#[derive(Queue)]`.
 ///
@@ -117,6 +118,10 @@ pub struct TaskSpec {
     pub ack: AckMode,
     /// True if nobody wants the result.
     pub ignore_result: bool,
+    /// True if the caller is told when an attempt starts.
+    pub track_started: bool,
+    /// How often the task may start on one worker.
+    pub rate_limit: Option<Rate>,
     /// True if the task is a plain function that runs off the async threads.
     pub blocking: bool,
 }
@@ -135,6 +140,8 @@ impl TaskSpec {
             priority: None,
             ack: AckMode::Late,
             ignore_result: false,
+            track_started: false,
+            rate_limit: None,
             blocking: false,
         }
     }
@@ -185,6 +192,20 @@ impl TaskSpec {
     #[must_use]
     pub const fn ignore_result(mut self) -> Self {
         self.ignore_result = true;
+        self
+    }
+
+    /// Says that the caller is told when an attempt starts (state `STARTED`).
+    #[must_use]
+    pub const fn track_started(mut self) -> Self {
+        self.track_started = true;
+        self
+    }
+
+    /// Sets how often the task may start on one worker.
+    #[must_use]
+    pub const fn rate_limit(mut self, rate: Rate) -> Self {
+        self.rate_limit = Some(rate);
         self
     }
 

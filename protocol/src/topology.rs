@@ -3,12 +3,19 @@
 //! A client and a worker compute the same value for a queue, so that either may start first; the `amqp` crate applies
 //! it. Two [`Preset`]s exist: coney's own, and Celery's, to share queues with Python.
 
+mod events;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::delay;
 use crate::property::{Table, Value};
 use crate::spec::QueueSpec;
+
+pub use self::events::{
+    EVENT_EXCHANGE, EVENT_QUEUE_EXPIRES, EVENT_QUEUE_PREFIX, EVENT_TTL, event_exchange,
+    event_queue, event_route,
+};
 
 /// The exchange that native tasks are published to.
 pub const TASK_EXCHANGE: &str = "coney.tasks";
@@ -21,6 +28,9 @@ pub const DEAD_SUFFIX: &str = ".dead";
 
 /// How long a reply queue outlives its last consumer.
 pub const REPLY_QUEUE_EXPIRES: Duration = Duration::from_secs(30 * 60);
+
+/// What the names of the clients' reply queues start with.
+pub const REPLY_PREFIX: &str = "coney.reply.";
 
 /// The exchange that revocations are published to.
 pub const REVOKE_EXCHANGE: &str = "coney.revoke";
@@ -142,6 +152,16 @@ impl Topology {
         self.queues.append(&mut other.queues);
         self.bindings.append(&mut other.bindings);
     }
+
+    /// Adds all of another topology behind this one, but not the exchanges and queues that this one names already.
+    pub fn append_missing(&mut self, mut other: Self) {
+        let (exchanges, queues) = (&self.exchanges, &self.queues);
+        let is_new = |name: &str| exchanges.iter().all(|known| known.name != name);
+        other.exchanges.retain(|exchange| is_new(&exchange.name));
+        let is_new = |name: &str| queues.iter().all(|known| known.name != name);
+        other.queues.retain(|queue| is_new(&queue.name));
+        self.append(other);
+    }
 }
 
 /// Where a message is published to.
@@ -155,12 +175,33 @@ pub struct Route {
 }
 
 impl Route {
+    /// To an exchange, with a routing key.
+    #[must_use]
+    pub fn new(exchange: impl Into<Cow<'static, str>>, key: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
+        }
+    }
+
     /// Through the default exchange straight to a queue.
     #[must_use]
     pub fn to_queue(queue: impl Into<Cow<'static, str>>) -> Self {
         Self {
             exchange: Cow::Borrowed(""),
             key: queue.into(),
+        }
+    }
+
+    /// Through an exchange with a routing key.
+    #[must_use]
+    pub fn through(
+        exchange: impl Into<Cow<'static, str>>,
+        key: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            exchange: exchange.into(),
+            key: key.into(),
         }
     }
 }

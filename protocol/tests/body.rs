@@ -2,20 +2,41 @@
 
 mod zlib;
 
-use coney_protocol::codec::Limits;
 use coney_protocol::codec::body::RawCall;
+use coney_protocol::codec::compression::Compression;
+use coney_protocol::codec::{Limits, typed};
 use coney_protocol::error::DecodeError;
 use coney_protocol::message::Body;
+use coney_protocol::reply::{Reply, Status};
 use zlib::deflate;
 
 #[test]
-fn the_bare_words_of_python_are_no_json() {
-    for word in ["NaN", "Infinity", "-Infinity"] {
-        let body = format!("[[{word}],{{}},{{}}]");
-        assert!(matches!(
-            RawCall::cut(body.as_bytes()),
-            Err(DecodeError::Body(_))
-        ));
+fn the_bare_words_of_python_are_floats_and_are_passed_on_as_they_came() {
+    for (word, float) in [
+        ("NaN", f64::NAN),
+        ("Infinity", f64::INFINITY),
+        ("-Infinity", f64::NEG_INFINITY),
+    ] {
+        let text = format!("[[{word},\"NaN\"],{{}},{{}}]");
+        let plain = Body::json(text.clone()).plain(&Limits::default());
+        let plain = plain.expect("JSON");
+        let call = RawCall::cut(&plain).expect("a good body");
+        let read: f64 = typed::from_raw(call.args[0]).expect("a float");
+        assert_eq!(read.total_cmp(&float), std::cmp::Ordering::Equal);
+        assert_eq!(Body::json(plain.clone()).bytes, text);
+        let json: serde_json::Value = typed::from_raw(call.args[0]).expect("any JSON");
+        let reply = Reply::new(
+            "t".into(),
+            Status::Success,
+            serde_json::value::to_raw_value(&json).expect("JSON"),
+        );
+        let body = reply.encode();
+        assert!(String::from_utf8_lossy(&body).contains(&format!("\"result\":{word}")));
+        let back = Reply::decode(&body).expect("a reply");
+        assert_eq!(
+            typed::from_raw::<serde_json::Value>(&back.result).expect("JSON"),
+            json
+        );
     }
 }
 
@@ -122,7 +143,7 @@ fn a_broken_stream_or_another_compression_is_refused() {
             "{error}"
         );
     }
-    for name in ["application/zstd", "application/x-bz2", "x", ""] {
+    for name in ["application/x-lzma", "application/x-brotli", "x", ""] {
         let error = compressed(whole.clone(), name).plain(&Limits::default());
         assert!(matches!(error, Err(DecodeError::Compression { found }) if found == name));
     }
@@ -154,4 +175,34 @@ fn a_gigabyte_in_a_megabyte_is_refused_at_the_limit() {
     let body = compressed(bomb, "application/x-gzip");
     let error = body.plain(&Limits::default()).expect_err("too large");
     assert!(matches!(error, DecodeError::TooLarge { limit: 16_777_216 }));
+}
+
+#[test]
+fn what_is_compressed_here_is_read_here_and_bounded() {
+    let all = [
+        Compression::Zlib,
+        #[cfg(feature = "bzip2")]
+        Compression::Bzip2,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd,
+    ];
+    for compression in all {
+        let zeros = " ".repeat(1_000_000);
+        let text = format!("[[{zeros}],{{}},{{}}]");
+        let mut body = Body::json(text.clone()).compressed(compression);
+        assert!(body.bytes.len() < 10_000, "{compression:?}");
+        let plain = body.plain(&Limits::default()).expect("plain JSON");
+        assert_eq!(plain, text, "{compression:?}");
+        let short = Limits::default().body(999_999);
+        let error = body.plain(&short).expect_err("too large");
+        assert!(matches!(error, DecodeError::TooLarge { limit: 999_999 }));
+        for end in [body.bytes.len() - 1, 3, 0] {
+            body.bytes.truncate(end);
+            let error = body.plain(&Limits::default()).expect_err("cut off");
+            assert!(
+                matches!(error, DecodeError::Compressed { .. }),
+                "{compression:?} {end}: {error}"
+            );
+        }
+    }
 }

@@ -405,7 +405,7 @@ fn a_body_that_is_no_hybrid_either_is_left_for_the_cut_to_refuse() {
         "{}",
         r#"{"kwargs": {}}"#,
         "{",
-        "{\"args\": [NaN]}",
+        "{\"args\": [nan]}",
         "",
         "\u{feff}[]",
     ] {

@@ -180,7 +180,7 @@ impl Setup {
 
     /// A worker with all states.
     pub(super) fn worker_without_tasks(&self, broker: &Broker) -> WorkerBuilder {
-        let worker = Worker::builder(broker).name("test");
+        let worker = Worker::builder(broker).name("test").remote_control(false);
         self.states.iter().fold(worker, |worker, step| step(worker))
     }
 }

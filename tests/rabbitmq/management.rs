@@ -49,9 +49,9 @@ async fn everything_has_a_name() {
     let sum = tasks::add::call(1, 1).send(&client).await.expect("sent");
     assert_eq!(sum.result().timeout(secs(10)).await.expect("a sum"), 2);
 
-    let consumers = shown("four consumers", || {
+    let consumers = shown("five consumers", || {
         let consumers = vhost.shows("consumers");
-        (consumers.as_array()?.len() == 4).then_some(consumers)
+        (consumers.as_array()?.len() == 5).then_some(consumers)
     })
     .await;
     let tags = texts(&consumers, |consumer| &consumer["consumer_tag"]);
@@ -60,7 +60,11 @@ async fn everything_has_a_name() {
             .any(|tag| tag.contains("kitchen@home") && tag.contains("fast")),
         "{tags:?}"
     );
-    for word in ["replies", "kitchen@home revocations"] {
+    for word in [
+        "replies",
+        "kitchen@home revocations",
+        "kitchen@home control",
+    ] {
         assert!(tags.iter().any(|tag| tag.contains(word)), "{tags:?}");
     }
 

@@ -16,6 +16,9 @@ use crate::support::raw::{RawPublisher, long, short};
 use crate::support::{RunningWorker, Vhost, bare, text_header, within};
 use crate::tasks;
 
+/// Named as a client of coney names it: others are told less, as Celery's workers do.
+const REPLIES: &str = "coney.reply.kitchen";
+
 /// A worker, a reply queue, and a check that poison is handled and the worker goes on.
 struct Kitchen {
     vhost: Vhost,
@@ -35,10 +38,10 @@ impl Kitchen {
             .await;
         let broker = vhost.broker().await;
         broker
-            .declare(&topology::reply_queue("replies"))
+            .declare(&topology::reply_queue(REPLIES))
             .await
             .expect("declared");
-        let replies = vhost.consumer("replies").await;
+        let replies = vhost.consumer(REPLIES).await;
         Self {
             vhost,
             _worker: worker,
@@ -47,7 +50,7 @@ impl Kitchen {
     }
 
     async fn serve(&self, mut properties: Properties, body: impl Into<Vec<u8>>) {
-        properties.reply_to = Some("replies".to_owned());
+        properties.reply_to = Some(REPLIES.to_owned());
         self.vhost.publish_raw("fast", properties, body).await;
     }
 
@@ -223,7 +226,7 @@ async fn headers_nested_a_thousand_deep_are_kept_and_can_be_looked_at() {
         let properties = [
             short("application/json"),
             nested_headers(levels),
-            short("replies"),
+            short(REPLIES),
         ];
         let flags = flag::CONTENT_TYPE | flag::HEADERS | flag::REPLY_TO;
         publisher.publish("fast", flags, &properties.concat(), GOOD.as_bytes());
@@ -322,10 +325,15 @@ async fn a_task_that_is_too_late_is_kept_and_not_run() {
 #[tokio::test]
 async fn a_workflow_that_cannot_go_on_is_kept_whole() {
     let mut kitchen = Kitchen::open().await;
-    let body = r#"[[1, 2], {}, {"chain": [{"task": "next.step"}]}]"#;
+    let body = r#"[[1, 2], {}, {"chord": {"task": "body"}}]"#;
     kitchen.serve(bare("coney.add", "1"), body).await;
     kitchen
-        .expect("unsupported", Status::Failure, "Unsupported")
+        .expect("unsupported", Status::Failure, "NotImplementedError")
+        .await;
+    let body = r#"[[1, 2], {}, {"chain": [{"args": [1]}]}]"#;
+    kitchen.serve(bare("coney.add", "2"), body).await;
+    kitchen
+        .expect("decode", Status::Failure, "CanvasError")
         .await;
 }
 

@@ -203,6 +203,11 @@ impl RunningWorker {
         self.stop_and(|| ()).await
     }
 
+    /// Waits for its end, which nobody here asks for.
+    pub async fn ends(self) -> Result<(), coney::WorkerError> {
+        self.running.await.expect("the worker does not panic")
+    }
+
     /// Stops it, does something once it takes no more, and waits for its end.
     pub async fn stop_and(mut self, then: impl FnOnce()) -> Result<(), coney::WorkerError> {
         drop(self.stop);

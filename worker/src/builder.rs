@@ -13,6 +13,7 @@ use coney_protocol::wire::Limits;
 
 use crate::error::{BuildError, BuildProblem};
 use crate::handler::Handler;
+use crate::pool::Range;
 use crate::registry::{Registry, Tasks};
 use crate::revocations::{DEFAULT_MEMORY, DEFAULT_REVOKE_GRACE};
 use crate::shutdown::DEFAULT_GRACE;
@@ -51,6 +52,10 @@ pub struct WorkerBuilder {
     revocation_memory: Duration,
     revoke_grace: Duration,
     outlives_connection: bool,
+    task_events: bool,
+    remote_control: bool,
+    /// Slots that all queues share, at least and at most.
+    concurrency: Option<(u32, u32)>,
     problems: Vec<BuildProblem>,
 }
 
@@ -68,11 +73,16 @@ impl WorkerBuilder {
             revocation_memory: DEFAULT_MEMORY,
             revoke_grace: DEFAULT_REVOKE_GRACE,
             outlives_connection: false,
+            task_events: false,
+            remote_control: true,
+            concurrency: None,
             problems: Vec::new(),
         }
     }
 
-    /// The name in logs, dead letters and the management UI; `<program>@<host>` unless set.
+    /// The name in logs, dead letters and the management UI; `<program>-<pid>@<host>` unless set.
+    ///
+    /// Remote control and monitors know workers by name: two that have the same are one to them.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -117,10 +127,35 @@ impl WorkerBuilder {
         self
     }
 
+    /// Runs at most so many tasks at once over all queues together, instead of so many of each queue.
+    ///
+    /// Each queue may still look ahead: without a prefetch of its own it holds as many messages again as run.
+    #[must_use]
+    pub fn concurrency(mut self, slots: u32) -> Self {
+        self.concurrency = Some((slots, slots));
+        self
+    }
+
+    /// Runs between `min` and `max` tasks at once over all queues together: more as soon as tasks wait, fewer after half
+    /// a minute with empty slots.
+    #[must_use]
+    pub fn autoscale(mut self, min: u32, max: u32) -> Self {
+        self.concurrency = Some((min, max));
+        self
+    }
+
     /// The largest body that is read, in bytes after decompression; larger messages become dead letters.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.limits = Limits::default().body(bytes);
+        self.limits = self.limits.body(bytes);
+        self
+    }
+
+    /// Whether bodies may be MessagePack as well as JSON; false unless set.
+    #[cfg(feature = "msgpack")]
+    #[must_use]
+    pub fn accept_msgpack(mut self, accepted: bool) -> Self {
+        self.limits = self.limits.msgpack(accepted);
         self
     }
 
@@ -167,6 +202,25 @@ impl WorkerBuilder {
         self
     }
 
+    /// True to tell monitors of every task from the start, as Celery's `-E` does; unless set, they are told once they
+    /// ask (`celery control enable_events`; Flower asks by itself).
+    #[must_use]
+    pub fn task_events(mut self, always: bool) -> Self {
+        self.task_events = always;
+        self
+    }
+
+    /// Whether the worker answers remote control, such as `celery inspect active` and the buttons of Flower; true unless
+    /// set.
+    ///
+    /// It takes a connection of its own, and the permission to declare what is called `celery.pidbox`; without that the
+    /// worker says so in the log and works without. Whoever may publish there can stop it and terminate its tasks.
+    #[must_use]
+    pub fn remote_control(mut self, answers: bool) -> Self {
+        self.remote_control = answers;
+        self
+    }
+
     /// Checks the set-up and makes the worker.
     ///
     /// # Errors
@@ -199,26 +253,46 @@ impl WorkerBuilder {
             |variable| std::env::var(variable).ok(),
             &mut problems,
         );
+        let queues = match self.concurrency {
+            Some((slots, _)) => queues
+                .into_iter()
+                .map(|plan| QueuePlan::new(plan.spec, slots))
+                .collect(),
+            None => queues,
+        };
+        if let Some((min, max)) = self.concurrency
+            && (min == 0 || min > max)
+        {
+            problems.push(BuildProblem::Concurrency { min, max });
+        }
         BuildError::of(problems)?;
+        let registry = Arc::new(registry);
+        // for what calls other tasks in this worker
+        self.states.insert(Arc::clone(&registry));
         Ok(Worker::new(crate::worker::Parts {
             name: self.name.unwrap_or_else(|| default_name(&self.broker)),
             broker: self.broker,
             states: Arc::new(self.states),
             state_names: self.state_names,
-            registry: Arc::new(registry),
+            registry,
             queues,
             limits: self.limits,
             grace: self.grace,
             revocation_memory: self.revocation_memory,
             revoke_grace: self.revoke_grace,
             outlives_connection: self.outlives_connection,
+            task_events: self.task_events,
+            remote_control: self.remote_control,
+            slots: self.concurrency.map(|(min, max)| Range::new(min, max)),
         }))
     }
 }
 
+/// Several workers of one program on one machine have to be told apart: remote control and monitors know them by name.
 fn default_name(broker: &Broker) -> String {
     let host = gethostname::gethostname();
-    format!("{}@{}", broker.program(), host.to_string_lossy())
+    let pid = std::process::id();
+    format!("{}-{pid}@{}", broker.program(), host.to_string_lossy())
 }
 
 /// One plan for each queue, sorted by name.

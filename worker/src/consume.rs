@@ -1,37 +1,130 @@
-//! Stage one: a permit, then a delivery, then a task of the runtime for it.
+//! Stage one: deliveries are received and read as they come; each that can run waits for a slot, then gets a task of the
+//! runtime.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coney_amqp::Consumer;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Meter;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Waiting};
+use crate::pool::Pool;
+use crate::worker::QueuePlan;
 
-/// Takes deliveries of one queue until `stop` fires, at most `slots` at once.
-///
-/// The permit comes first, so that a message is taken only when it can run at once; the others wait in the prefetch,
-/// unacknowledged, and go back to the queue when the worker stops.
-pub(crate) async fn consume(
-    mut consumer: Consumer,
-    slots: usize,
-    pipeline: Arc<Pipeline>,
-    running: TaskTracker,
-    meter: Meter,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(slots));
-    let next = async |consumer: &mut Consumer| {
-        let permit = Arc::clone(&slots).acquire_owned().await.ok()?;
-        Some((permit, consumer.next().await?))
-    };
-    while let Some(Some((permit, delivery))) = stop.run_until_cancelled(next(&mut consumer)).await {
-        let pipeline = Arc::clone(&pipeline);
-        // before anything of it can be acknowledged
-        let counted = meter.enter();
-        running.spawn(pipeline.run(delivery, permit, counted));
+/// Takes deliveries of one queue.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) plan: QueuePlan,
+    pub(crate) pool: Pool,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) running: TaskTracker,
+    pub(crate) meter: Meter,
+    pub(crate) line: Arc<Line>,
+}
+
+impl Intake {
+    /// Takes deliveries until `stop` fires; no more run at once than the pool has slots.
+    ///
+    /// What does not run, or not now, needs no slot. The others wait in line, unacknowledged, and go back to the queue
+    /// when this ends.
+    pub(crate) async fn run(self, mut consumer: Consumer, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.receive(&mut consumer) => {}
+            () = self.dispatch() => {}
+        }
+        self.line.clear();
+        consumer.cancel().await;
     }
-    consumer.cancel().await;
+
+    /// Reads what comes; ends with the consumer. Holds more or fewer messages as the pool grows or shrinks.
+    async fn receive(&self, consumer: &mut Consumer) {
+        let mut sizes = self.pool.sizes();
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                Ok(()) = sizes.changed() => {
+                    let size = *sizes.borrow_and_update();
+                    consumer.set_prefetch(self.plan.prefetch_for(size));
+                    continue;
+                }
+                delivery = consumer.next() => delivery,
+            };
+            let Some(delivery) = delivery else { return };
+            // a repetition must not wait for one that never runs
+            self.line.drop_stale();
+            match self.pipeline.receive(delivery) {
+                Some(Ok(waiting)) => self.line.push(waiting),
+                Some(Err(rest)) => {
+                    let settling = Arc::clone(&self.pipeline).dismiss(rest, self.meter.enter());
+                    self.running.spawn(settling);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Starts the first in line whenever there is a slot.
+    async fn dispatch(&self) {
+        loop {
+            self.line.filled().await;
+            let slot = self.pool.acquire().await;
+            if let Some(waiting) = self.line.pop() {
+                let pipeline = Arc::clone(&self.pipeline);
+                // before anything of it can be acknowledged
+                let counted = self.meter.enter();
+                self.running.spawn(pipeline.run(waiting, slot, counted));
+            }
+        }
+    }
+}
+
+/// Messages of one queue that wait for a slot, no more than its prefetch.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiting: Mutex<VecDeque<Waiting>>,
+    added: Notify,
+}
+
+impl Line {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().len()
+    }
+
+    fn push(&self, waiting: Waiting) {
+        self.waiting().push_back(waiting);
+        self.added.notify_one();
+    }
+
+    /// Drops those of a lost connection, which stand in front: the broker delivers them again.
+    fn drop_stale(&self) {
+        let mut line = self.waiting();
+        while line.front().is_some_and(Waiting::is_stale) {
+            line.pop_front();
+        }
+    }
+
+    fn pop(&self) -> Option<Waiting> {
+        self.waiting().pop_front()
+    }
+
+    /// Waits until there is one.
+    async fn filled(&self) {
+        while self.len() == 0 {
+            self.added.notified().await;
+        }
+    }
+
+    /// Hands all back to their queue.
+    fn clear(&self) {
+        self.waiting().clear();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        // nothing can panic while it is held
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

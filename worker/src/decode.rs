@@ -5,21 +5,25 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use coney_amqp::Unreadable;
+use coney_protocol::canvas::{CanvasError, Plan};
 use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
-use coney_protocol::context::{CancellationToken, Inner, TaskContext};
+use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
+use coney_protocol::delay;
 use coney_protocol::error::{ArgumentError, DecodeError};
-use coney_protocol::header::{Header, is_reserved};
+use coney_protocol::header::{Header, TimeLimit, is_reserved};
 use coney_protocol::id::TaskId;
 use coney_protocol::inject::States;
-use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::{Properties, Table, Value};
 use coney_protocol::trace::TraceContext;
 use coney_protocol::wire::{self, Limits, Undecoded};
 
+use crate::card::Card;
+use crate::flow;
 use crate::handler::{Attempt, Handler};
+use crate::limits::TaskLimits;
 use crate::registry::Registry;
 use crate::revocations::{Entered, Revocations};
 use crate::settle::{Letter, ReplyAddress};
@@ -28,12 +32,22 @@ use crate::uplink::ReplyLine;
 /// Clocks differ: a message is not sent back to wait for less than this.
 const CLOCK_SLACK: Duration = Duration::from_millis(2);
 
-/// A message that can run: everything but the run itself is decided.
+/// A message that can run as soon as there is a slot for it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) card: Arc<Card>,
+    pub(crate) handler: Handler,
+    /// How often it was delivered before.
+    pub(crate) redeliveries: u32,
+}
+
+/// An attempt that can run: everything but the run itself is decided.
 pub(crate) struct Job {
-    pub(crate) message: Message,
     pub(crate) handler: Handler,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
+    /// What shall follow.
+    pub(crate) plan: Option<Plan>,
     /// Lets it be revoked while it runs.
     pub(crate) entered: Entered,
 }
@@ -46,130 +60,215 @@ pub(crate) struct Poison {
     pub(crate) letter: Letter,
     /// Where a caller waits, if one does, and under which id.
     pub(crate) reply: Option<ReplyAddress>,
+    /// The message, if its header can be read.
+    pub(crate) card: Option<Arc<Card>>,
+}
+
+/// A message as it came, without what settles it.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) properties: Properties,
+    pub(crate) payload: Bytes,
+    pub(crate) exchange: String,
+    pub(crate) routing_key: String,
+    pub(crate) redelivered: bool,
+    /// How often it was delivered before, as far as the broker says.
+    pub(crate) redeliveries: u32,
 }
 
 /// Why a delivery is no job.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is boxed wherever it goes")]
 pub(crate) enum NoJob {
     /// It never will be.
     Poison(Poison),
     /// It shall not be: its task was revoked.
-    Revoked(Message),
-    /// It will be after this time.
-    Early(Message, Duration),
+    Revoked(Arc<Card>),
+    /// It will be after this time, at which it is due.
+    Early(Arc<Card>, Duration),
+    /// It will be after this time: others of its task have their turn before.
+    Throttled(Arc<Card>, Duration),
     /// It was delivered before, and nobody but us counts that: the number is in the message now.
-    Counted(Message),
+    Counted(Arc<Card>),
 }
 
 /// What the stage knows of the worker and the queue.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    pub(crate) queue: String,
+    pub(crate) queue: Arc<str>,
+    /// The worker's name.
+    pub(crate) worker: Arc<str>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) states: Arc<States>,
     pub(crate) limits: Limits,
     pub(crate) replies: Arc<ReplyLine>,
     pub(crate) revocations: Arc<Revocations>,
+    pub(crate) task_limits: Arc<TaskLimits>,
     /// After how many redeliveries a message is given up, if the broker does not do that.
     pub(crate) delivery_limit: Option<u32>,
     pub(crate) clock: Clock,
 }
 
 impl Decoder {
-    pub(crate) fn decode(
-        &self,
-        properties: Properties,
-        payload: Bytes,
-        redeliveries: u32,
-        cancellation: CancellationToken,
-    ) -> Result<Job, Box<NoJob>> {
+    /// Reads a message as far as it takes to know whether it shall run now; its arguments are not looked at.
+    pub(crate) fn receive(&self, arrived: Arrived) -> Result<Received, Box<NoJob>> {
+        let Arrived {
+            properties,
+            payload,
+            exchange,
+            routing_key,
+            redelivered,
+            redeliveries,
+        } = arrived;
+        // the way through the broker while it waited says nothing of where it was sent
+        let (exchange, routing_key) = match delay::meant_for(&exchange, &routing_key) {
+            Some(queue) => (String::new(), queue.to_owned()),
+            None => (exchange, routing_key),
+        };
         let now = self.clock.now();
         let mut message = wire::decode(properties, payload, &self.limits).map_err(poison_of)?;
-        let Some(entered) = self
+        let is_revoked = self
             .revocations
-            .enter(&message.header.id, self.clock.instant())
-        else {
-            return Err(Box::new(NoJob::Revoked(message)));
-        };
-        if let Some(remaining) = remaining(&message.header, now) {
-            return Err(Box::new(NoJob::Early(message, remaining)));
-        }
+            .is_revoked(&message.header, self.clock.instant());
+        let remaining = remaining(&message.header, now);
         let redeliveries = match self.delivery_limit {
-            None => redeliveries,
-            Some(limit) => match count(&mut message.header, redeliveries > 0, limit) {
-                Ok(Some(counted)) => counted,
-                Ok(None) => return Err(Box::new(NoJob::Counted(message))),
-                Err(refused) => return Err(refused.of(&message)),
-            },
+            Some(limit) if !is_revoked && remaining.is_none() => {
+                count(&mut message.header, redeliveries > 0, limit)
+            }
+            _ => Ok(Some(redeliveries)),
         };
-        match self.prepare(&message, redeliveries, cancellation, now) {
-            Ok((handler, context, attempt)) => Ok(Job {
-                message,
-                handler,
+        let card = Arc::new(Card {
+            message,
+            exchange,
+            routing_key,
+            redelivered,
+        });
+        if is_revoked {
+            return Err(Box::new(NoJob::Revoked(card)));
+        }
+        if let Some(remaining) = remaining {
+            return Err(Box::new(NoJob::Early(card, remaining)));
+        }
+        let redeliveries = match redeliveries {
+            Ok(Some(redeliveries)) => redeliveries,
+            Ok(None) => return Err(Box::new(NoJob::Counted(card))),
+            Err(refused) => return Err(refused.of(card)),
+        };
+        let handler = match self.handler(card.header(), now) {
+            Ok(handler) => handler.clone(),
+            Err(refused) => return Err(refused.of(card)),
+        };
+        if let Some(wait) = self.task_limits.wait(card.task(), card.id(), now) {
+            return Err(Box::new(NoJob::Throttled(card, wait)));
+        }
+        Ok(Received {
+            card,
+            handler,
+            redeliveries,
+        })
+    }
+
+    /// Binds the arguments of a message whose turn it is, unless it was revoked or has expired while it waited.
+    pub(crate) fn start(
+        &self,
+        received: &Received,
+        time_limit: TimeLimit,
+        cancellation: CancellationToken,
+    ) -> Result<Job, Box<NoJob>> {
+        let Received {
+            card,
+            handler,
+            redeliveries,
+        } = received;
+        let now = self.clock.now();
+        let Some(entered) = self.revocations.enter(card.header(), self.clock.instant()) else {
+            return Err(Box::new(NoJob::Revoked(Arc::clone(card))));
+        };
+        if is_late(card.header(), now) {
+            return Err(Refused::new(Reason::Expired, expired()).of(Arc::clone(card)));
+        }
+        let mut parts = self.context(received, time_limit, cancellation, now);
+        parts.redeliveries = *redeliveries;
+        let context = TaskContext::new(parts);
+        match self.bind(card, handler, &context) {
+            Ok((attempt, plan)) => Ok(Job {
+                handler: handler.clone(),
                 context,
                 attempt,
+                plan,
                 entered,
             }),
-            Err(refused) => Err(refused.of(&message)),
+            Err(refused) => Err(refused.of(Arc::clone(card))),
         }
     }
 
-    fn prepare(
-        &self,
-        message: &Message,
-        redeliveries: u32,
-        cancellation: CancellationToken,
-        now: SystemTime,
-    ) -> Result<(Handler, TaskContext, Attempt), Box<Refused>> {
-        let header = &message.header;
-        if header.expires.is_some_and(|expires| expires <= now) {
+    /// What runs a message, if anything does and it is not too late.
+    fn handler(&self, header: &Header, now: SystemTime) -> Result<&Handler, Box<Refused>> {
+        if is_late(header, now) {
             return Err(Refused::new(Reason::Expired, expired()));
         }
-        let handler = self
-            .registry
-            .get(&header.task)
-            .ok_or_else(|| Refused::new(Reason::UnknownTask, unknown(&header.task)))?;
-        let plain = message
-            .body
-            .plain(&self.limits)
-            .map_err(|e| Refused::undecodable(&e))?;
+        let unknown = || Refused::new(Reason::UnknownTask, unknown(&header.task));
+        self.registry.get(&header.task).ok_or_else(unknown)
+    }
+
+    fn bind(
+        &self,
+        card: &Card,
+        handler: &Handler,
+        context: &TaskContext,
+    ) -> Result<(Attempt, Option<Plan>), Box<Refused>> {
+        let plain = card.message.body.plain(&self.limits);
+        let plain = plain.map_err(|e| Refused::undecodable(&e))?;
         let call = RawCall::cut(&plain).map_err(|e| Refused::undecodable(&e))?;
-        if !call.embed.is_empty() {
-            return Err(Refused::new(Reason::Unsupported, unsupported()));
-        }
-        let limit = header.time_limit.hard.or(handler.spec().timeout);
-        let mut parts = self.context(header, limit, cancellation, now);
-        parts.redeliveries = redeliveries;
-        let context = TaskContext::new(parts);
-        let attempt = handler
-            .start(&call, &context)
-            .map_err(|error| Refused::arguments(&error))?;
-        Ok((handler.clone(), context, attempt))
+        // nothing runs whose consequences cannot be sent
+        let plan = Plan::read(&call.embed).map_err(|error| Refused::canvas(&error))?;
+        let attempt = handler.start(&call, context);
+        let attempt = attempt.map_err(|error| Refused::arguments(&error))?;
+        Ok((attempt, plan))
+    }
+
+    /// What should have followed from a message that does not run.
+    pub(crate) fn plan(&self, card: &Card) -> Option<Plan> {
+        let plain = card.message.body.plain(&self.limits).ok()?;
+        Plan::salvage(&RawCall::cut(&plain).ok()?.embed)
     }
 
     fn context(
         &self,
-        header: &Header,
-        limit: Option<Duration>,
+        received: &Received,
+        time_limit: TimeLimit,
         cancellation: CancellationToken,
         now: SystemTime,
     ) -> Inner {
+        let Received { card, handler, .. } = received;
+        let header = card.header();
         let trace = header
             .trace()
             .map_or_else(TraceContext::start, |t| t.child());
         let mut parts = Inner::new(header.task.clone(), header.id.clone());
         parts.attempt = header.attempt();
-        parts.queue.clone_from(&self.queue);
+        parts.queue = self.queue.to_string();
         parts.root_id = header.root().clone();
         parts.parent_id.clone_from(&header.parent_id);
         parts.expires = header.expires;
-        parts.deadline = limit.and_then(|limit| now.checked_add(limit));
+        parts.time_limit = time_limit;
+        parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
+        parts.hostname = self.worker.to_string();
+        parts.delivery = DeliveryInfo {
+            exchange: card.exchange.clone(),
+            routing_key: card.routing_key.clone(),
+            priority: header.priority,
+            redelivered: card.redelivered,
+        };
         parts.trace = trace;
         parts.headers = own_headers(&header.extra);
+        parts.header = Arc::new(header.clone());
         parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
-        parts.uplink =
-            ReplyAddress::of(header).map(|address| self.replies.clone().to(address) as Arc<_>);
+        let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
+        parts.uplink = ReplyAddress::of(header)
+            .filter(|_| !ignored)
+            .map(|address| self.replies.clone().to(address) as Arc<_>);
         parts
     }
 }
@@ -195,12 +294,13 @@ impl Refused {
     }
 
     /// The message that is refused.
-    fn of(self, message: &Message) -> Box<NoJob> {
+    fn of(self, card: Arc<Card>) -> Box<NoJob> {
         Box::new(NoJob::Poison(Poison {
             reason: self.reason,
             report: self.report,
-            reply: ReplyAddress::of(&message.header),
-            letter: Letter::of(message),
+            reply: ReplyAddress::of(card.header()),
+            letter: Letter::of(&card.message),
+            card: Some(card),
         }))
     }
 
@@ -209,6 +309,11 @@ impl Refused {
         let report = ErrorReport::new("TypeError", error.to_string()).module("builtins");
         let cause = std::error::Error::source(error);
         Self::new(Reason::Arguments, report.caused_by(cause))
+    }
+
+    fn canvas(error: &CanvasError) -> Box<Self> {
+        let (reason, report) = flow::objection(error);
+        Self::new(reason, report)
     }
 
     fn undecodable(error: &DecodeError) -> Box<Self> {
@@ -249,9 +354,13 @@ fn count(
 
 /// How long a message has yet to wait: one that is late, or has expired, waits no more.
 fn remaining(header: &Header, now: SystemTime) -> Option<Duration> {
-    let is_late = header.expires.is_some_and(|expires| expires <= now);
     let remaining = header.eta?.duration_since(now).ok()?;
-    (!is_late && remaining >= CLOCK_SLACK).then_some(remaining)
+    (!is_late(header, now) && remaining >= CLOCK_SLACK).then_some(remaining)
+}
+
+/// True if a message is no longer worth starting.
+fn is_late(header: &Header, now: SystemTime) -> bool {
+    header.expires.is_some_and(|expires| expires <= now)
 }
 
 fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
@@ -261,6 +370,7 @@ fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
         report: refused.report,
         reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
         letter: Letter::new(undecoded.properties, undecoded.body),
+        card: None,
     }))
 }
 
@@ -277,6 +387,7 @@ pub(crate) fn unreadable(why: Unreadable, properties: Properties, body: Bytes) -
         report: ErrorReport::new("DecodeError", why.to_string()),
         reply,
         letter: Letter::new(properties, body),
+        card: None,
     }))
 }
 
@@ -296,13 +407,5 @@ fn too_often(limit: u32) -> ErrorReport {
         format!(
             "delivered again more than {limit} times and never finished: its workers died over it"
         ),
-    )
-}
-
-/// Running the task and dropping what shall follow would lose work in silence.
-fn unsupported() -> ErrorReport {
-    ErrorReport::new(
-        "Unsupported",
-        "the message embeds further steps (chain, links or chord), which this worker cannot send on yet",
     )
 }

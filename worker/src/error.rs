@@ -43,6 +43,13 @@ pub enum BuildProblem {
         /// The queue's name.
         queue: String,
     },
+    /// The worker as a whole would run no task at all, or less at most than at least.
+    Concurrency {
+        /// Tasks at once at least.
+        min: u32,
+        /// Tasks at once at most.
+        max: u32,
+    },
     /// An environment variable is not a number of tasks.
     Environment {
         /// The variable.
@@ -89,6 +96,9 @@ impl fmt::Display for BuildProblem {
                 write!(f, "queue `{name}` is declared twice with different options: share one type")
             }
             Self::NoSlots { queue } => write!(f, "queue `{queue}` has a concurrency of 0: it needs at least 1"),
+            Self::Concurrency { min, max } => {
+                write!(f, "the worker cannot run between {min} and {max} tasks at once: it needs at least 1, and no more at least than at most")
+            }
             Self::Environment { variable, value } => {
                 write!(f, "{variable}=`{value}` is not a number of tasks from 1 to 65535")
             }

@@ -8,12 +8,12 @@ use coney_amqp::Acker;
 use coney_protocol::context::TaskContext;
 use coney_protocol::header::TimeLimit;
 use futures_util::FutureExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::handler::{Attempt, Handler};
 use crate::outcome::{Outcome, message_of};
+use crate::pool::Slot;
 use crate::telemetry;
 
 /// What an attempt has to keep to.
@@ -25,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) revoked: CancellationToken,
     /// How long it may go on after that.
     pub(crate) revoke_grace: Duration,
+    /// Fires when it shall end at once.
+    pub(crate) terminated: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
     pub(crate) abort: CancellationToken,
 }
@@ -43,7 +45,7 @@ pub(crate) async fn execute(
     attempt: Attempt,
     limits: &Limits,
     delivery: Option<&Acker>,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
@@ -56,6 +58,7 @@ pub(crate) async fn execute(
         outcome = running.instrument(span) => return outcome,
         limit = after(limits.time.hard) => Outcome::TimedOut(limit),
         never = warn_after(limits.time.soft, context) => match never {},
+        () = limits.terminated.cancelled() => Outcome::Revoked,
         () = revoked(limits, context) => Outcome::Revoked,
         () = limits.abort.cancelled() => Outcome::Aborted,
         () = lost(delivery) => Outcome::Aborted,
@@ -81,6 +84,7 @@ async fn after(limit: Option<Duration>) -> Duration {
 /// Fires the attempt's token at its soft limit, and waits on for the attempt to end.
 async fn warn_after(limit: Option<Duration>, context: &TaskContext) -> Infallible {
     after(limit).await;
+    context.soft_limit().cancel();
     context.cancellation().cancel();
     std::future::pending().await
 }
@@ -100,11 +104,7 @@ async fn lost(delivery: Option<&Acker>) {
     }
 }
 
-async fn run_async(
-    attempt: Attempt,
-    delivery: Option<&Acker>,
-    _slot: OwnedSemaphorePermit,
-) -> Outcome {
+async fn run_async(attempt: Attempt, delivery: Option<&Acker>, _slot: Slot) -> Outcome {
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     let ended = match delivery {
         Some(delivery) => delivery.while_answered(attempt).await,
@@ -113,11 +113,7 @@ async fn run_async(
     ended.unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
 }
 
-async fn run_blocking(
-    attempt: Attempt,
-    span: tracing::Span,
-    slot: OwnedSemaphorePermit,
-) -> Outcome {
+async fn run_blocking(attempt: Attempt, span: tracing::Span, slot: Slot) -> Outcome {
     let joined = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         // a blocking task does all its work in its first poll

@@ -9,7 +9,7 @@ use coney_protocol::context::{BoxFuture, TaskContext};
 use coney_protocol::error::ArgumentError;
 use coney_protocol::inject::{Injects, Requirements};
 use coney_protocol::outcome::{ErrorReport, Next, TaskError};
-use coney_protocol::spec::{QueueSpec, TaskSpec};
+use coney_protocol::spec::{DefaultQueue, Queue, QueueSpec, RetryPolicy, TaskSpec};
 use coney_protocol::task::Run;
 
 use crate::outcome::{Outcome, message_of};
@@ -37,6 +37,19 @@ impl Handler {
             queue: T::QUEUE,
             requires: requires::<T>,
             start: start::<T>,
+        }
+    }
+
+    /// The handler of a task that every worker has. One that fails is not tried again.
+    pub(crate) const fn builtin(
+        name: &'static str,
+        start: fn(&RawCall<'_>, &TaskContext) -> Result<Attempt, ArgumentError>,
+    ) -> Self {
+        Self {
+            spec: TaskSpec::new(name, module_path!()).retry(RetryPolicy::max(0)),
+            queue: DefaultQueue::SPEC,
+            requires: |_| {},
+            start,
         }
     }
 

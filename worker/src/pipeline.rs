@@ -5,19 +5,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
-use coney_protocol::header::TimeLimit;
+use coney_protocol::canvas::Plan;
+use coney_protocol::context::TaskContext;
+use coney_protocol::dead::Reason;
+use coney_protocol::header::{Header, TimeLimit};
 use coney_protocol::message::Message;
+use coney_protocol::outcome::{ErrorReport, Next};
 use coney_protocol::property::Value;
+use coney_protocol::reply::Status;
 use coney_protocol::spec::AckMode;
-use tokio::sync::OwnedSemaphorePermit;
+use coney_protocol::topology::Preset;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::activity::Counted;
-use crate::decide::{Disposition, Facts, decide, early, poisoned, revoked};
-use crate::decode::{self, Decoder, Job, NoJob, Poison};
+use crate::card::Card;
+use crate::decide::{Disposition, Facts, Then, decide, early, poisoned, revoked, time_limit};
+use crate::decode::{self, Arrived, Decoder, Job, NoJob, Poison, Received};
+use crate::events::Events;
 use crate::execute::{Limits, execute};
-use crate::repeats::{Arrival, Repeats};
+use crate::flow::Flow;
+use crate::outcome::Outcome;
+use crate::pool::Slot;
+use crate::repeats::{Arrival, Original, Repeats, Work};
+use crate::roster::{Roster, Seat};
 use crate::settle::{Letter, Settler};
 use crate::telemetry;
 
@@ -27,6 +39,8 @@ pub(crate) struct Pipeline {
     pub(crate) decoder: Decoder,
     pub(crate) settler: Settler,
     pub(crate) repeats: Arc<Repeats>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) events: Events,
     /// True if a running attempt goes on when the connection that delivered it is lost.
     pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
@@ -38,85 +52,169 @@ pub(crate) struct Pipeline {
     pub(crate) abort: CancellationToken,
 }
 
+/// A message that was read and waits for a slot. Dropping it returns it to its queue.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    received: Received,
+    seat: Seat,
+    acker: Acker,
+    work: Work,
+}
+
+impl Waiting {
+    /// True if the connection that brought it is gone, and the broker delivers it again.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.acker.is_stale()
+    }
+}
+
+/// A message that needs no slot.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// It is worked on already.
+    Repeated(Original, Acker),
+    /// It does not run, or not now.
+    NoJob(Box<NoJob>, Acker, Work),
+}
+
 impl Pipeline {
-    /// Takes one delivery through all stages, unless it is a repetition. The slot is free again when the attempt has
-    /// ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        delivery: Delivery,
-        slot: OwnedSemaphorePermit,
-        _counted: Counted,
-    ) {
-        match self
-            .repeats
-            .arrive(delivery.properties.message_id.as_deref())
-        {
-            Arrival::New(work) => {
-                if self.work(delivery, slot).await {
-                    work.finished();
-                }
-            }
-            Arrival::Finished => self.skip(delivery),
-            Arrival::Repeated(original) => {
-                drop(slot);
-                // otherwise it is dropped, and with that comes again
-                if original.ends_well().await {
-                    self.skip(delivery);
-                }
-            }
-        }
-    }
-
-    /// Acknowledges a message that this worker has finished already.
-    fn skip(&self, delivery: Delivery) {
-        let queue = &self.settler.queue;
-        let id = delivery.properties.message_id.as_deref();
-        debug!(target: "coney::worker", %queue, message_id = id, "delivered again, and finished already");
-        telemetry::repeated(queue);
-        Settler::skip(delivery.acker);
-    }
-
-    /// Takes one delivery through all stages; true if all that follows from it is confirmed.
-    async fn work(&self, delivery: Delivery, slot: OwnedSemaphorePermit) -> bool {
-        let under_way = self.under_way.enter();
-        if !self.has_way_back(&delivery, under_way.is_alone).await {
-            return false;
-        }
+    /// Reads a delivery: waits for a slot, or needs none; nothing if it is done with.
+    pub(crate) fn receive(&self, delivery: Delivery) -> Option<Result<Waiting, Rest>> {
         let redeliveries = redeliveries(&delivery);
         let Delivery {
+            exchange,
+            routing_key,
+            redelivered,
             properties,
             unreadable,
             payload,
             acker,
             ..
         } = delivery;
-        let cancellation = self.abort.child_token();
-        let decoded = match unreadable {
-            Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
-            None => self
-                .decoder
-                .decode(properties, payload, redeliveries, cancellation),
+        let work = match self.repeats.arrive(properties.message_id.as_deref()) {
+            Arrival::New(work) => work,
+            Arrival::Finished => {
+                self.skip(acker);
+                return None;
+            }
+            Arrival::Repeated(original) => return Some(Err(Rest::Repeated(original, acker))),
         };
-        match decoded.map_err(|no_job| *no_job) {
-            Ok(job) => self.perform(job, acker, slot).await,
-            Err(NoJob::Poison(poison)) => self.refuse(poison, acker).await,
-            Err(NoJob::Revoked(message)) => {
-                let disposition = revoked(&message.header, self.now());
-                self.cancelled(&message, "a task that was cancelled is not started");
-                self.settle(disposition, message, Some(acker)).await
+        let received = match unreadable {
+            Some(unreadable) => Err(decode::unreadable(unreadable, properties, payload)),
+            None => self.decoder.receive(Arrived {
+                properties,
+                payload,
+                exchange,
+                routing_key,
+                redelivered,
+                redeliveries,
+            }),
+        };
+        Some(match received {
+            Ok(received) => Ok(Waiting {
+                seat: self.seat(&received.card),
+                received,
+                acker,
+                work,
+            }),
+            Err(no_job) => {
+                if let NoJob::Early(card, wait) = &*no_job {
+                    drop(self.seat(card));
+                    self.roster.schedule(card, self.now() + *wait);
+                }
+                Err(Rest::NoJob(no_job, acker, work))
             }
-            Err(NoJob::Early(message, remaining)) => {
-                let disposition = early(remaining);
-                self.settle(disposition, message, Some(acker)).await
+        })
+    }
+
+    /// Enters a message in the roster, and tells who listens unless it comes back from where this worker sent it.
+    fn seat(&self, card: &Arc<Card>) -> Seat {
+        let seat = self.roster.receive(card);
+        if !seat.comes_back() {
+            self.events.received(card);
+        }
+        seat
+    }
+
+    /// Takes a message through the other stages. The slot is free again when the attempt has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future returns the delivery to its queue.
+    pub(crate) async fn run(self: Arc<Self>, waiting: Waiting, slot: Slot, _counted: Counted) {
+        let Waiting {
+            received,
+            seat,
+            acker,
+            work,
+        } = waiting;
+        if self.work(received, &seat, acker, slot).await {
+            work.finished();
+        }
+    }
+
+    /// Settles a message that needs no slot.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub(crate) async fn dismiss(self: Arc<Self>, rest: Rest, _counted: Counted) {
+        match rest {
+            Rest::Repeated(original, acker) => {
+                // otherwise it is dropped, and with that comes again
+                if original.ends_well().await {
+                    self.skip(acker);
+                }
             }
-            Err(NoJob::Counted(message)) => {
-                self.settle(Disposition::AGAIN, message, Some(acker)).await
+            Rest::NoJob(no_job, acker, work) => {
+                let under_way = self.under_way.enter();
+                if self.has_way_back(&acker, true, under_way.is_alone).await
+                    && self.refuse(*no_job, acker).await
+                {
+                    work.finished();
+                }
             }
         }
+    }
+
+    /// Acknowledges a message that this worker has finished already.
+    fn skip(&self, acker: Acker) {
+        let queue = &self.settler.queue;
+        debug!(target: "coney::worker", %queue, "delivered again, and finished already");
+        telemetry::repeated(queue);
+        Settler::skip(acker);
+    }
+
+    /// Takes a message through the other stages; true if all that follows from it is confirmed.
+    async fn work(&self, received: Received, seat: &Seat, acker: Acker, slot: Slot) -> bool {
+        let under_way = self.under_way.enter();
+        let wants_reply = received.card.header().reply_to.is_some();
+        if !self
+            .has_way_back(&acker, wants_reply, under_way.is_alone)
+            .await
+        {
+            return false;
+        }
+        let time = self.time_limit(&received);
+        match self
+            .decoder
+            .start(&received, time, self.abort.child_token())
+        {
+            Ok(job) => {
+                self.perform(job, &received.card, time, seat, acker, slot)
+                    .await
+            }
+            Err(no_job) => self.refuse(*no_job, acker).await,
+        }
+    }
+
+    /// The caller's limits, else those that were set while the worker runs, else the task's own.
+    fn time_limit(&self, received: &Received) -> TimeLimit {
+        let spec = received.handler.spec();
+        let own = TimeLimit::new(spec.timeout, spec.soft_timeout);
+        let own = self.decoder.task_limits.time(spec.name).unwrap_or(own);
+        let limit = received.card.header().time_limit;
+        TimeLimit::new(limit.hard.or(own.hard), limit.soft.or(own.soft))
     }
 
     /// Waits until what follows from a task can be published and acknowledged; false if the message goes back instead,
@@ -124,28 +222,37 @@ impl Pipeline {
     ///
     /// A task that is run before would have to be held when it has ended, and is run again if its delivery is lost
     /// meanwhile.
-    async fn has_way_back(&self, delivery: &Delivery, is_alone: bool) -> bool {
+    async fn has_way_back(&self, acker: &Acker, wants_reply: bool, is_alone: bool) -> bool {
         let way = async {
             // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full;
             // and one task alone does not wait for an answer, but is the question
-            if delivery.properties.reply_to.is_some() && !is_alone {
+            if wants_reply && !is_alone {
                 self.settler.broker.publishes().await;
             }
             self.settler.keeps_up().await;
-            delivery.acker.answers().await;
+            acker.answers().await;
         };
         let is_open = self.stopping.run_until_cancelled(way).await.is_some();
-        is_open && !delivery.acker.is_stale()
+        is_open && !acker.is_stale()
     }
 
-    async fn perform(&self, job: Job, acker: Acker, slot: OwnedSemaphorePermit) -> bool {
+    async fn perform(
+        &self,
+        job: Job,
+        card: &Arc<Card>,
+        time: TimeLimit,
+        seat: &Seat,
+        acker: Acker,
+        slot: Slot,
+    ) -> bool {
         let Job {
-            message,
             handler,
             context,
             attempt,
+            plan,
             entered,
         } = job;
+        let header = card.header();
         let spec = handler.spec();
         let acker = match spec.ack {
             AckMode::Late => Some(acker),
@@ -154,58 +261,128 @@ impl Pipeline {
                 None
             }
         };
+        seat.started(self.now(), acker.is_none());
+        self.events.started(card);
         let queue = &self.settler.queue;
-        let limit = message.header.time_limit;
         let limits = Limits {
-            time: TimeLimit::new(
-                limit.hard.or(spec.timeout),
-                limit.soft.or(spec.soft_timeout),
-            ),
+            time,
             revoked: entered.revoked().clone(),
             revoke_grace: self.revoke_grace,
+            terminated: entered.terminated().clone(),
             abort: self.abort.clone(),
         };
         // the end of a blocking attempt is awaited, as nothing can end it
         let goes_on = self.outlives_connection || spec.blocking;
         let delivery = acker.as_ref().filter(|_| !goes_on);
+        if spec.track_started {
+            tell_caller(&context).await;
+        }
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
             execute(&handler, &context, attempt, &limits, delivery, slot).await
         };
+        let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {
-            header: &message.header,
+            header,
             spec,
             revoked: entered.revoked().is_cancelled(),
             worker: &self.settler.worker,
             now: self.now(),
             chance: rand::random(),
+            flow: self.flow(plan.as_ref(), header),
+            replacement: context.replacement(),
+            children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);
         telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
         if disposition.revoked {
-            self.cancelled(&message, "a running task was cancelled");
+            self.cancelled(header, "a running task was cancelled");
         }
-        tell(&message, queue, disposition.outcome(), started);
-        self.settle(disposition, message, acker).await
+        tell(header, queue, disposition.outcome(), started);
+        if let Some(ending) = ending {
+            self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
+        }
+        self.settle(disposition, &card.message, acker).await
+    }
+
+    fn tell_monitors(
+        &self,
+        card: &Card,
+        disposition: &Disposition,
+        ending: &Ending,
+        signal: Option<i32>,
+        runtime: Duration,
+    ) {
+        match ending {
+            _ if disposition.revoked => self.events.revoked(card, true, signal, false),
+            Ending::Value(result) => self.events.succeeded(card, result, runtime),
+            Ending::Error(report) if disposition.again.is_some() => {
+                self.events.retried(card, report);
+            }
+            Ending::Error(report) => self.events.failed(card, report),
+            Ending::Rejected(report, requeue) => {
+                self.events.failed(card, report);
+                self.events.rejected(card, *requeue);
+            }
+            Ending::None => {}
+        }
+    }
+
+    fn flow<'a>(&'a self, plan: Option<&'a Plan>, header: &'a Header) -> Flow<'a> {
+        let Settler {
+            follower, worker, ..
+        } = &self.settler;
+        Flow::new(plan, header, (&follower.oid, worker), self.now())
     }
 
     fn now(&self) -> SystemTime {
         self.settler.broker.clock().now()
     }
 
-    fn cancelled(&self, message: &Message, what: &'static str) {
+    fn cancelled(&self, header: &Header, what: &'static str) {
         let queue = &self.settler.queue;
         telemetry::revoked(queue);
-        info!(target: "coney::worker", %queue, task = %message.header.task, id = %message.header.id, "{what}");
+        info!(target: "coney::worker", %queue, task = %header.task, id = %header.id, "{what}");
     }
 
-    async fn refuse(&self, poison: Poison, acker: Acker) -> bool {
+    /// Settles a message that does not run, or not now.
+    async fn refuse(&self, no_job: NoJob, acker: Acker) -> bool {
+        let (disposition, card) = match no_job {
+            NoJob::Poison(poison) => return self.bury(poison, acker).await,
+            NoJob::Revoked(card) => {
+                self.cancelled(card.header(), "a task that was cancelled is not started");
+                self.events.revoked(&card, false, None, false);
+                let plan = self.decoder.plan(&card);
+                let flow = self.flow(plan.as_ref(), card.header());
+                (revoked(card.header(), self.now(), &flow), card)
+            }
+            NoJob::Early(card, wait) | NoJob::Throttled(card, wait) => (early(wait), card),
+            NoJob::Counted(card) => (Disposition::again(), card),
+        };
+        self.settle(disposition, &card.message, Some(acker)).await
+    }
+
+    async fn bury(&self, poison: Poison, acker: Acker) -> bool {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
-        let disposition = poisoned(&poison, self.now());
+        if let Some(card) = &poison.card {
+            match poison.reason {
+                Reason::Expired => self.events.revoked(card, false, None, true),
+                _ => self.events.failed(card, &poison.report),
+            }
+        }
+        let card = poison.card.as_deref();
+        let plan = card.and_then(|card| self.decoder.plan(card));
+        let flow = card.map(|card| self.flow(plan.as_ref(), card.header()));
+        let mut disposition = poisoned(&poison, self.now(), flow);
+        if self.settler.broker.preset() == Preset::Celery && poison.reason != Reason::Expired {
+            // who runs the queue may have given it a dead-letter exchange of its own
+            disposition.then = Then::Reject;
+        }
         self.settler
             .settle(disposition, || poison.letter, Some(acker))
             .await
@@ -215,16 +392,51 @@ impl Pipeline {
     async fn settle(
         &self,
         mut disposition: Disposition,
-        message: Message,
+        message: &Message,
         acker: Option<Acker>,
     ) -> bool {
-        let message = match disposition.header.take() {
-            Some(header) => Message::new(header, message.body),
-            None => message,
-        };
-        self.settler
-            .settle(disposition, || Letter::of(&message), acker)
-            .await
+        let changed = disposition
+            .header
+            .take()
+            .map(|header| Message::new(header, message.body.clone()));
+        let letter = || Letter::of(changed.as_ref().unwrap_or(message));
+        self.settler.settle(disposition, letter, acker).await
+    }
+}
+
+/// Tells the caller that its task runs, as Celery's workers do.
+async fn tell_caller(context: &TaskContext) {
+    let who = serde_json::json!({ "pid": std::process::id(), "hostname": context.hostname() });
+    if let Err(error) = context.update_state(Status::Started.as_str(), &who).await {
+        debug!(target: "coney::worker", id = %context.id(), %error, "the caller is not told that its task runs");
+    }
+}
+
+/// What a monitor is told of the end of an attempt.
+enum Ending {
+    Value(Box<RawValue>),
+    Error(ErrorReport),
+    /// The task refused its message: whether that goes back.
+    Rejected(ErrorReport, bool),
+    /// Nothing: it did not come to an end, or ended in silence.
+    None,
+}
+
+impl Ending {
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Success(result) => Self::Value(result.clone()),
+            Outcome::Failed {
+                next: Next::Ignore, ..
+            } => Self::None,
+            Outcome::Failed {
+                next: Next::Reject { requeue },
+                report,
+            } => Self::Rejected(report.clone(), *requeue),
+            Outcome::Failed { report, .. } => Self::Error(report.clone()),
+            Outcome::TimedOut(limit) => Self::Error(time_limit(*limit)),
+            Outcome::Revoked | Outcome::Aborted => Self::None,
+        }
     }
 }
 
@@ -263,12 +475,12 @@ fn redeliveries(delivery: &Delivery) -> u32 {
     count.unwrap_or(0).max(delivery.redelivered.into())
 }
 
-fn tell(message: &Message, queue: &str, outcome: &'static str, started: Instant) {
+fn tell(header: &Header, queue: &str, outcome: &'static str, started: Instant) {
     debug!(
         target: "coney::worker",
         %queue,
-        task = %message.header.task,
-        id = %message.header.id,
+        task = %header.task,
+        id = %header.id,
         outcome,
         took = ?started.elapsed(),
         "attempt ended"

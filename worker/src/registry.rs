@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::builtin;
 use crate::error::BuildProblem;
 use crate::handler::Handler;
 
@@ -51,7 +52,11 @@ fn crate_of(handler: &Handler) -> &'static str {
 
 /// Handlers by the wire name of their task.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(HashMap<&'static str, Handler>);
+pub(crate) struct Registry {
+    own: HashMap<&'static str, Handler>,
+    /// What every worker has; not listed.
+    builtin: HashMap<&'static str, Handler>,
+}
 
 impl Registry {
     /// Sorts handlers by name; the same task may be named twice, two tasks of one name may not.
@@ -73,17 +78,32 @@ impl Registry {
                 }
             }
         }
-        Self(by_name)
+        let builtin = builtin::handlers().map(|handler| (handler.spec().name, handler));
+        Self {
+            own: by_name,
+            builtin: HashMap::from(builtin),
+        }
     }
 
     pub(crate) fn get(&self, task: &str) -> Option<&Handler> {
-        self.0.get(task)
+        self.own.get(task).or_else(|| self.builtin.get(task))
     }
 
-    /// All handlers, sorted by name.
+    /// All handlers of the program's own tasks, sorted by name.
     pub(crate) fn sorted(&self) -> Vec<&Handler> {
-        let mut handlers: Vec<_> = self.0.values().collect();
-        handlers.sort_by_key(|handler| handler.spec().name);
-        handlers
+        sorted(self.own.values())
     }
+
+    /// All handlers, also those that every worker has, sorted by name.
+    pub(crate) fn all(&self) -> Vec<&Handler> {
+        let not_own = |(name, _): &(&&str, _)| !self.own.contains_key(**name);
+        let builtin = self.builtin.iter().filter(not_own);
+        sorted(self.own.values().chain(builtin.map(|(_, handler)| handler)))
+    }
+}
+
+fn sorted<'a>(handlers: impl Iterator<Item = &'a Handler>) -> Vec<&'a Handler> {
+    let mut handlers: Vec<_> = handlers.collect();
+    handlers.sort_by_key(|handler| handler.spec().name);
+    handlers
 }

@@ -2,9 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use coney_protocol::control::stamp::{self, Stamp};
+use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use tokio_util::sync::CancellationToken;
 
@@ -26,28 +29,51 @@ pub(crate) struct Revocations {
     book: Mutex<Book>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
-    /// When each was revoked last, as seen here: clocks of clients differ.
-    revoked: HashMap<TaskId, Instant>,
-    /// The same in order, repetitions included.
-    order: VecDeque<(Instant, TaskId)>,
+    revoked: Memory<TaskId>,
+    /// Stamps whose tasks are revoked.
+    stamps: Memory<Stamp>,
     running: HashMap<TaskId, Attempts>,
+}
+
+/// What was revoked, and when.
+#[derive(Debug)]
+struct Memory<K> {
+    /// When each was revoked last, as seen here: clocks of clients differ.
+    last: HashMap<K, Instant>,
+    /// The same in order, repetitions included.
+    order: VecDeque<(Instant, K)>,
 }
 
 /// The attempts of one task that run here: two if the broker delivered it twice.
 #[derive(Debug)]
 struct Attempts {
     count: usize,
+    orders: Arc<Orders>,
+    stamps: Vec<Stamp>,
+}
+
+/// What running attempts of a task are told.
+#[derive(Debug, Default)]
+struct Orders {
     revoked: CancellationToken,
+    terminated: CancellationToken,
+    /// The signal that a Python worker would have sent to the process.
+    signal: OnceLock<i32>,
 }
 
 impl Revocations {
     pub(crate) fn new(memory: Duration, most: usize) -> Arc<Self> {
+        let book = Book {
+            revoked: Memory::default(),
+            stamps: Memory::default(),
+            running: HashMap::new(),
+        };
         Arc::new(Self {
             memory,
             most,
-            book: Mutex::default(),
+            book: Mutex::new(book),
         })
     }
 
@@ -58,61 +84,184 @@ impl Revocations {
 
     /// Notes that a task is revoked, and tells it if it runs; true if it does.
     pub(crate) fn revoke(&self, id: TaskId, now: Instant) -> bool {
-        let mut book = self.book();
-        book.order.push_back((now, id.clone()));
-        let running = book.running.get(&id).map(|runs| runs.revoked.clone());
-        book.revoked.insert(id, now);
-        book.forget(now, self.memory, self.most);
+        let mut book = self.book(now);
+        let running = book.running.get(&id).map(|runs| Arc::clone(&runs.orders));
+        book.revoked.note(id, now, self.most);
         drop(book);
-        if let Some(token) = &running {
-            token.cancel();
+        if let Some(orders) = &running {
+            orders.revoked.cancel();
         }
         running.is_some()
     }
 
+    /// Notes that tasks shall not start any more. As in Celery, one that runs goes on.
+    pub(crate) fn flag(&self, ids: impl IntoIterator<Item = TaskId>, now: Instant) {
+        let mut book = self.book(now);
+        for id in ids {
+            book.revoked.note(id, now, self.most);
+        }
+    }
+
+    /// Notes that a task shall not start any more, and ends it at once if it runs; true if it does.
+    pub(crate) fn terminate(&self, id: TaskId, signal: i32, now: Instant) -> bool {
+        let mut book = self.book(now);
+        let running = book.running.get(&id).map(|runs| Arc::clone(&runs.orders));
+        book.revoked.note(id, now, self.most);
+        drop(book);
+        if let Some(orders) = &running {
+            orders.terminate(signal);
+        }
+        running.is_some()
+    }
+
+    /// Notes that tasks with one of these stamps shall not start any more.
+    pub(crate) fn flag_stamps(&self, stamps: impl IntoIterator<Item = Stamp>, now: Instant) {
+        let mut book = self.book(now);
+        for stamp in stamps {
+            book.stamps.note(stamp, now, self.most);
+        }
+    }
+
+    /// Ends the running tasks that have one of these stamps at once, and says which of the stamps they had.
+    pub(crate) fn terminate_stamped(
+        &self,
+        stamps: &[Stamp],
+        signal: i32,
+        now: Instant,
+    ) -> Vec<Stamp> {
+        let book = self.book(now);
+        let mut found = Vec::new();
+        let mut ending = Vec::new();
+        for runs in book.running.values() {
+            let shared: Vec<_> = stamps.iter().filter(|s| runs.stamps.contains(s)).collect();
+            if !shared.is_empty() {
+                ending.push(Arc::clone(&runs.orders));
+            }
+            for stamp in shared {
+                if !found.contains(stamp) {
+                    found.push(stamp.clone());
+                }
+            }
+        }
+        drop(book);
+        for orders in ending {
+            orders.terminate(signal);
+        }
+        found
+    }
+
+    /// The revoked tasks, the oldest first.
+    pub(crate) fn list(&self, now: Instant) -> Vec<TaskId> {
+        self.book(now).revoked.in_order().cloned().collect()
+    }
+
+    /// True if a task is revoked, by its id or by a stamp.
+    pub(crate) fn is_revoked(&self, header: &Header, now: Instant) -> bool {
+        self.book(now).is_revoked(header)
+    }
+
     /// Lets a task in, unless it is revoked.
-    pub(crate) fn enter(self: &Arc<Self>, id: &TaskId, now: Instant) -> Option<Entered> {
-        let mut book = self.book();
-        book.forget(now, self.memory, self.most);
-        if book.revoked.contains_key(id) {
+    pub(crate) fn enter(self: &Arc<Self>, header: &Header, now: Instant) -> Option<Entered> {
+        let mut book = self.book(now);
+        if book.is_revoked(header) {
             return None;
         }
-        let runs = match book.running.entry(id.clone()) {
+        let runs = match book.running.entry(header.id.clone()) {
             Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(Attempts {
                 count: 0,
-                revoked: CancellationToken::new(),
+                orders: Arc::default(),
+                stamps: stamp::of_header(header),
             }),
         };
         runs.count += 1;
-        let revoked = runs.revoked.clone();
+        let orders = Arc::clone(&runs.orders);
         drop(book);
         Some(Entered {
-            id: id.clone(),
-            revoked,
+            id: header.id.clone(),
+            orders,
             revocations: Arc::clone(self),
         })
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    /// What is known, without what is forgotten by now.
+    fn book(&self, now: Instant) -> MutexGuard<'_, Book> {
+        let mut book = self.lock();
+        book.revoked.forget(now, self.memory);
+        book.stamps.forget(now, self.memory);
+        book
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
         // nothing can panic while it is held
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Book {
-    fn forget(&mut self, now: Instant, memory: Duration, most: usize) {
-        while let Some((at, id)) = self.order.front() {
-            let is_old = now.duration_since(*at) >= memory;
-            if !is_old && self.order.len() <= most {
-                return;
-            }
-            // revoked again since: the later entry counts
-            if self.revoked.get(id) == Some(at) {
-                self.revoked.remove(id);
-            }
-            self.order.pop_front();
+    fn is_revoked(&self, header: &Header) -> bool {
+        let has_stamp = || {
+            let stamps = stamp::of_header(header);
+            stamps.iter().any(|stamp| self.stamps.contains(stamp))
+        };
+        self.revoked.contains(&header.id) || (!self.stamps.is_empty() && has_stamp())
+    }
+}
+
+impl<K> Default for Memory<K> {
+    fn default() -> Self {
+        Self {
+            last: HashMap::new(),
+            order: VecDeque::new(),
         }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Memory<K> {
+    fn note(&mut self, key: K, now: Instant, most: usize) {
+        self.order.push_back((now, key.clone()));
+        self.last.insert(key, now);
+        while self.order.len() > most {
+            self.forget_first();
+        }
+    }
+
+    fn contains(&self, key: &K) -> bool {
+        self.last.contains_key(key)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &K> {
+        let last = |(at, key): &&(Instant, K)| self.last.get(key) == Some(at);
+        self.order.iter().filter(last).map(|(_, key)| key)
+    }
+
+    fn forget(&mut self, now: Instant, memory: Duration) {
+        let is_old = |(at, _): &(Instant, K)| now.duration_since(*at) >= memory;
+        while self.order.front().is_some_and(is_old) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((at, key)) = self.order.pop_front()
+            // revoked again since: the later entry counts
+            && self.last.get(&key) == Some(&at)
+        {
+            self.last.remove(&key);
+        }
+    }
+}
+
+impl Orders {
+    fn terminate(&self, signal: i32) {
+        // the first signal ends it
+        let _ = self.signal.set(signal);
+        self.revoked.cancel();
+        self.terminated.cancel();
     }
 }
 
@@ -120,20 +269,30 @@ impl Book {
 #[derive(Debug)]
 pub(crate) struct Entered {
     id: TaskId,
-    revoked: CancellationToken,
+    orders: Arc<Orders>,
     revocations: Arc<Revocations>,
 }
 
 impl Entered {
     /// Fires when the task is revoked.
     pub(crate) fn revoked(&self) -> &CancellationToken {
-        &self.revoked
+        &self.orders.revoked
+    }
+
+    /// Fires when the task shall end at once.
+    pub(crate) fn terminated(&self) -> &CancellationToken {
+        &self.orders.terminated
+    }
+
+    /// The signal that a Python worker would have sent, if the task was told to end at once.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.orders.signal.get().copied()
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut book = self.revocations.book();
+        let mut book = self.revocations.lock();
         if let Some(runs) = book.running.get_mut(&self.id) {
             runs.count -= 1;
             if runs.count == 0 {
@@ -153,6 +312,21 @@ mod tests {
         TaskId::from(format!("task-{n}"))
     }
 
+    fn task(n: usize) -> Header {
+        Header::new("t", id(n))
+    }
+
+    fn stamped(n: usize, tenant: &'static str) -> Header {
+        let mut header = task(n);
+        header.stamps.insert("tenant", tenant);
+        header.stamped_headers.push("tenant".to_owned());
+        header
+    }
+
+    fn tenant(name: &str) -> Stamp {
+        ("tenant".to_owned(), name.to_owned())
+    }
+
     #[test]
     fn a_revoked_task_is_not_let_in_for_as_long_as_it_is_remembered() {
         let revocations = Revocations::new(HOUR, 10);
@@ -160,11 +334,11 @@ mod tests {
         assert!(!revocations.revoke(id(1), start), "it does not run");
         assert!(
             revocations
-                .enter(&id(1), start + HOUR - Duration::from_secs(1))
+                .enter(&task(1), start + HOUR - Duration::from_secs(1))
                 .is_none()
         );
-        assert!(revocations.enter(&id(2), start).is_some());
-        assert!(revocations.enter(&id(1), start + HOUR).is_some());
+        assert!(revocations.enter(&task(2), start).is_some());
+        assert!(revocations.enter(&task(1), start + HOUR).is_some());
     }
 
     #[test]
@@ -173,8 +347,8 @@ mod tests {
         let start = Instant::now();
         revocations.revoke(id(1), start);
         revocations.revoke(id(1), start + HOUR / 2);
-        assert!(revocations.enter(&id(1), start + HOUR).is_none());
-        assert!(revocations.enter(&id(1), start + HOUR * 2).is_some());
+        assert!(revocations.enter(&task(1), start + HOUR).is_none());
+        assert!(revocations.enter(&task(1), start + HOUR * 2).is_some());
     }
 
     #[test]
@@ -184,24 +358,75 @@ mod tests {
         for n in 0..1_000 {
             revocations.revoke(id(n), start);
         }
-        assert!(revocations.enter(&id(989), start).is_some());
-        assert!(revocations.enter(&id(990), start).is_none());
-        let book = revocations.book();
-        assert_eq!((book.revoked.len(), book.order.len()), (10, 10));
+        assert!(revocations.enter(&task(989), start).is_some());
+        assert!(revocations.enter(&task(990), start).is_none());
+        let book = revocations.lock();
+        let (last, order) = (&book.revoked.last, &book.revoked.order);
+        assert_eq!((last.len(), order.len()), (10, 10));
     }
 
     #[test]
     fn all_running_attempts_of_a_task_are_told_and_forgotten_when_they_end() {
         let revocations = Revocations::new(HOUR, 10);
         let now = Instant::now();
-        let first = revocations.enter(&id(1), now).expect("let in");
-        let second = revocations.enter(&id(1), now).expect("let in");
+        let first = revocations.enter(&task(1), now).expect("let in");
+        let second = revocations.enter(&task(1), now).expect("let in");
         drop(first);
         assert!(!second.revoked().is_cancelled());
         assert!(revocations.revoke(id(1), now));
         assert!(second.revoked().is_cancelled());
         drop(second);
-        assert!(revocations.book().running.is_empty());
+        assert!(revocations.lock().running.is_empty());
         assert!(!revocations.revoke(id(1), now));
+    }
+
+    #[test]
+    fn a_running_task_that_is_flagged_goes_on_and_is_not_started_again() {
+        let revocations = Revocations::new(HOUR, 10);
+        let now = Instant::now();
+        let running = revocations.enter(&task(1), now).expect("let in");
+        revocations.flag([id(1), id(2)], now);
+        assert!(!running.revoked().is_cancelled());
+        assert!(revocations.is_revoked(&task(1), now) && revocations.is_revoked(&task(2), now));
+    }
+
+    #[test]
+    fn a_task_that_is_terminated_ends_at_once_with_its_signal() {
+        let revocations = Revocations::new(HOUR, 10);
+        let now = Instant::now();
+        let running = revocations.enter(&task(1), now).expect("let in");
+        let other = revocations.enter(&task(2), now).expect("let in");
+        assert!(revocations.terminate(id(1), 9, now));
+        assert!(running.terminated().is_cancelled() && running.revoked().is_cancelled());
+        assert_eq!((running.signal(), other.signal()), (Some(9), None));
+        assert!(!revocations.terminate(id(3), 9, now));
+        assert!(revocations.enter(&task(3), now).is_none());
+    }
+
+    #[test]
+    fn tasks_are_revoked_by_their_stamps() {
+        let revocations = Revocations::new(HOUR, 10);
+        let now = Instant::now();
+        let running = revocations.enter(&stamped(1, "acme"), now).expect("in");
+        let other = revocations.enter(&stamped(2, "other"), now).expect("in");
+        let stamps = [tenant("acme"), tenant("nobody")];
+        revocations.flag_stamps(stamps.clone(), now);
+        assert!(!running.revoked().is_cancelled());
+        assert!(revocations.enter(&stamped(3, "acme"), now).is_none());
+        assert!(revocations.enter(&stamped(3, "acme"), now + HOUR).is_some());
+        let found = revocations.terminate_stamped(&stamps, 15, now);
+        assert_eq!(found, [tenant("acme")]);
+        assert!(running.terminated().is_cancelled() && !other.terminated().is_cancelled());
+    }
+
+    #[test]
+    fn revoked_tasks_are_listed_once_the_oldest_first() {
+        let revocations = Revocations::new(HOUR, 10);
+        let start = Instant::now();
+        revocations.flag([id(1), id(2), id(3)], start);
+        let later = start + HOUR / 2;
+        revocations.flag([id(2)], later);
+        assert_eq!(revocations.list(later), [id(1), id(3), id(2)]);
+        assert_eq!(revocations.list(start + HOUR), [id(2)]);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coney_amqp::{Acker, Broker, DeclareError, Publication, PublishError, PublishErrorKind};
+use coney_protocol::canvas::Outgoing;
 use coney_protocol::codec;
 use coney_protocol::dead::{self, Reason};
 use coney_protocol::delay;
@@ -14,13 +15,15 @@ use coney_protocol::message::Message;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
-use coney_protocol::topology::{Preset, Route, Topology};
+use coney_protocol::topology::{Preset, REPLY_PREFIX, Route, Topology};
 use coney_protocol::wire;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::decide::{Again, Disposition, Then};
+use crate::flow::{self, Follow};
+use crate::follow::{AT_ONCE, Follower, Pending, Undeliverable};
 use crate::telemetry;
 
 /// Where a caller waits for a result.
@@ -58,15 +61,32 @@ impl ReplyAddress {
         })
     }
 
+    /// The address of a task's own result.
+    pub(crate) fn of_task(queue: String, id: TaskId) -> Self {
+        Self {
+            queue,
+            correlation_id: id.to_string(),
+            id,
+        }
+    }
+
+    /// True if a client of coney waits there.
+    pub(crate) fn is_of_coney(&self) -> bool {
+        self.queue.starts_with(REPLY_PREFIX)
+    }
+
     /// The publication of a reply to this address.
     ///
-    /// Not mandatory: a caller that is gone wants no result, and its queue went with it.
+    /// Not mandatory: a caller that is gone wants no result, and its queue went with it. Kept on disk for clients of
+    /// coney; those of Celery want their results in memory, unless they say otherwise to workers of their own.
     pub(crate) fn publication(self, reply: &Reply) -> Publication {
         let mut properties = Properties::default();
         properties.content_type = Some(codec::JSON.into());
         properties.content_encoding = Some(codec::UTF_8.into());
+        // Celery's clients are answered as its workers do
+        properties.persistent = self.is_of_coney();
+        properties.priority = (!self.is_of_coney()).then_some(0);
         properties.correlation_id = Some(self.correlation_id);
-        properties.persistent = true;
         let route = Route::to_queue(self.queue);
         Publication::new(route, properties, reply.encode()).optional()
     }
@@ -88,12 +108,20 @@ impl Letter {
         let (properties, body) = wire::encode(message);
         Self::new(properties, body)
     }
+
+    /// The same message, to be published there.
+    pub(crate) fn publication(self, route: Route) -> Publication {
+        Publication::new(route, self.properties, self.body)
+    }
 }
 
 /// What follows from a task and is not confirmed yet.
 struct Consequences {
+    before: Pending,
     reply: Option<(ReplyAddress, Reply)>,
     moved: Option<(Letter, Move)>,
+    after: Pending,
+    told: Vec<(ReplyAddress, Reply)>,
 }
 
 /// Where a message goes on.
@@ -108,9 +136,17 @@ impl Consequences {
         let dead = disposition
             .dead
             .map(|(reason, report)| Move::Bury(reason, report));
+        let Follow {
+            before,
+            after,
+            told,
+        } = disposition.follow;
         Self {
+            before: Pending::new(before),
             reply: disposition.reply,
             moved: again.or(dead).map(|movement| (letter(), movement)),
+            after: Pending::new(after),
+            told,
         }
     }
 }
@@ -129,6 +165,7 @@ pub(crate) struct Settler {
     /// What the queue needs, its dead letters among it.
     pub(crate) topology: Topology,
     pub(crate) worker: String,
+    pub(crate) follower: Follower,
     /// Fires when the worker stops at once.
     pub(crate) abort: CancellationToken,
     /// How many dispositions wait for their confirms for longer than they should.
@@ -177,10 +214,11 @@ impl Settler {
             warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
             let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
         };
-        let is_done = confirmed.is_ok() && then == Then::Ack;
+        let is_done = confirmed.is_ok() && then != Then::Requeue;
         match (confirmed, acker, then) {
             (Ok(()), Some(acker), Then::Ack) => acker.ack(),
             (Ok(()), Some(acker), Then::Requeue) => acker.requeue(),
+            (Ok(()), Some(acker), Then::Reject) => acker.reject(),
             (Ok(()), None, _) => {}
             (Err(error), Some(acker), _) => self.give_back(acker, &error).await,
             (Err(error), None, _) => {
@@ -199,7 +237,7 @@ impl Settler {
 
     /// Publishes what is not confirmed yet, and says so when that takes long.
     async fn publish_all(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
-        let mut confirmed = std::pin::pin!(self.publish_both(consequences));
+        let mut confirmed = std::pin::pin!(self.publish_in_order(consequences));
         if let Ok(confirmed) = tokio::time::timeout(LATE, &mut confirmed).await {
             return confirmed;
         }
@@ -207,8 +245,60 @@ impl Settler {
         confirmed.await
     }
 
+    /// What the result lists is sent before it, what asks for the result after it.
+    async fn publish_in_order(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
+        self.send_all(&mut consequences.before).await?;
+        self.publish_both(consequences).await?;
+        self.send_all(&mut consequences.after).await?;
+        self.tell_all(&mut consequences.told).await
+    }
+
+    /// Sends tasks, some at a time. One that can never be delivered is a dead letter, and its callers are told.
+    async fn send_all(&self, pending: &mut Pending) -> Result<(), Unsettled> {
+        while !pending.is_empty() {
+            let next = pending.next();
+            let sent = next.iter().map(|(id, outgoing)| self.send(id, outgoing));
+            let sent = futures_util::future::join_all(sent).await;
+            let mut first_error = Ok(());
+            // backwards, so that those that go back stand as they stood
+            for (unconfirmed, sent) in next.into_iter().zip(sent).rev() {
+                if let Err(error) = sent {
+                    pending.put_back(unconfirmed);
+                    first_error = Err(error);
+                }
+            }
+            first_error?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, id: &str, outgoing: &Outgoing) -> Result<(), Unsettled> {
+        let Some(undeliverable) = self.follower.send(id, outgoing).await? else {
+            return Ok(());
+        };
+        let Undeliverable { letter, report } = *undeliverable;
+        self.bury(&letter, Reason::Undeliverable, &report).await?;
+        let now = self.broker.clock().now();
+        let mut told: Vec<_> = flow::told(outgoing.abandoned(), &Status::Failure, &report, now);
+        self.tell_all(&mut told).await
+    }
+
+    /// Tells callers, some at a time, that their tasks will not run.
+    async fn tell_all(&self, told: &mut Vec<(ReplyAddress, Reply)>) -> Result<(), Unsettled> {
+        while !told.is_empty() {
+            let next = told.len().min(AT_ONCE);
+            let replies = told[..next].iter();
+            let replies = replies.map(|(address, reply)| self.send_reply(address, reply));
+            let sent = futures_util::future::join_all(replies).await;
+            // who is told twice takes the first
+            sent.into_iter().collect::<Result<(), _>>()?;
+            told.drain(..next);
+        }
+        Ok(())
+    }
+
     async fn publish_both(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
-        let Consequences { reply, moved } = consequences;
+        let Consequences { reply, moved, .. } = consequences;
         // the message moves on whether or not its caller can be told
         let (answered, moved_on) = tokio::join!(
             async {
@@ -379,7 +469,7 @@ pub(crate) enum Unsettled {
 }
 
 impl Unsettled {
-    fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Publish(error) => error.is_transient(),
             Self::Declare(error) => error.is_transient(),
@@ -387,7 +477,7 @@ impl Unsettled {
     }
 }
 
-fn is_missing(error: &PublishError) -> bool {
+pub(crate) fn is_missing(error: &PublishError) -> bool {
     matches!(
         error.kind(),
         PublishErrorKind::Unroutable { .. } | PublishErrorKind::NoExchange { .. }

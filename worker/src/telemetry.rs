@@ -42,6 +42,9 @@ pub const REPEATED: &str = "coney_worker_repeated_total";
 /// `messaging.destination.name`.
 pub const UNSETTLED: &str = "coney_worker_unsettled_total";
 
+/// Events that no monitor was told, because the broker did not take them in time.
+pub const EVENTS_LOST: &str = "coney_worker_events_lost_total";
+
 /// Describes all of them to the installed recorder.
 pub fn describe() {
     metrics::describe_counter!(TASKS, "Attempts that ended, by queue, task and outcome");
@@ -65,6 +68,7 @@ pub fn describe() {
         UNSETTLED,
         "Times that what follows from a delivery was not confirmed"
     );
+    metrics::describe_counter!(EVENTS_LOST, "Events that no monitor was told");
 }
 
 /// The span of one attempt.
@@ -126,4 +130,8 @@ pub(crate) fn repeated(queue: &str) {
 
 pub(crate) fn unsettled(queue: &str) {
     counter!(UNSETTLED, "messaging.destination.name" => queue.to_owned()).increment(1);
+}
+
+pub(crate) fn events_lost(events: u64) {
+    counter!(EVENTS_LOST).increment(events);
 }

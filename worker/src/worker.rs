@@ -5,33 +5,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coney_amqp::{Broker, ConsumerSpec, Session, SessionStatus};
+use coney_amqp::{Broker, Session, SessionStatus};
 use coney_protocol::inject::States;
 use coney_protocol::spec::QueueSpec;
+use coney_protocol::topology::{Preset, Topology};
 use coney_protocol::wire::Limits;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::activity::{Activity, Meter};
 use crate::banner;
 use crate::builder::WorkerBuilder;
-use crate::consume::consume;
-use crate::decode::Decoder;
+use crate::control::Mailbox;
 use crate::error::WorkerError;
 use crate::listen::{self, Listener, Stage};
-use crate::pipeline::{Pipeline, UnderWay};
+use crate::node::Node;
+use crate::pool::Range;
 use crate::readiness::{Readiness, Ready};
 use crate::registry::Registry;
-use crate::repeats::{REMEMBERED, Repeats};
-use crate::revocations::{MOST_REMEMBERED, Revocations};
-use crate::settle::Settler;
+use crate::revocations::Revocations;
 use crate::shutdown::{self, Signals};
 use crate::telemetry;
-use crate::uplink::ReplyLine;
 
 /// Runs tasks: consumes its queues, each with its own concurrency, until it is told to stop.
 ///
@@ -55,6 +51,11 @@ pub(crate) struct Parts {
     pub(crate) revocation_memory: Duration,
     pub(crate) revoke_grace: Duration,
     pub(crate) outlives_connection: bool,
+    pub(crate) task_events: bool,
+    /// True to answer remote control.
+    pub(crate) remote_control: bool,
+    /// Slots that all queues share, from the least to the most; each queue has its own if absent.
+    pub(crate) slots: Option<Range>,
 }
 
 /// How a queue is consumed.
@@ -75,6 +76,20 @@ impl QueuePlan {
             concurrency,
             prefetch,
         }
+    }
+
+    /// Messages that the worker holds when so many tasks run at once: the same number for each slot as at the start.
+    pub(crate) fn prefetch_for(&self, slots: usize) -> u16 {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        if slots == self.concurrency {
+            return self.prefetch;
+        }
+        if self.spec.prefetch.is_none() {
+            return look_ahead(slots);
+        }
+        let each = u64::from(self.prefetch) * u64::from(slots);
+        let scaled = each.div_ceil(u64::from(self.concurrency.max(1)));
+        u16::try_from(scaled).unwrap_or(u16::MAX)
     }
 }
 
@@ -175,36 +190,70 @@ impl Worker {
             ready,
             meter,
         } = self;
+        telemetry::describe();
         let session = parts.broker.session("worker");
         // dropped with this future: whatever ends it also ends the loops
         let stopping = CancellationToken::new();
         let abort = CancellationToken::new();
         let _stop_all = (stopping.clone().drop_guard(), abort.clone().drop_guard());
-        let running = TaskTracker::new();
-        let revocations = Revocations::new(parts.revocation_memory, MOST_REMEMBERED);
+        let node = Arc::new(Node::new(&parts, &session, meter, &stopping, &abort));
         // to the very end: what runs on after the signal to stop can still be cancelled
-        let _listening = parts.listen(&session, &revocations).await;
-        let mut loops = parts
-            .start(&session, &running, &meter, &stopping, &abort, &revocations)
-            .await?;
+        let _listening = parts.listen(&session, &node.revocations).await;
+        let _following = node.follow_load();
+        let _declaring = parts.declare_ladder();
+        let telling = node.tell_monitors();
+        for plan in &parts.queues {
+            let opened = node.queues.open(plan.clone(), Topology::default()).await;
+            opened.map_err(|source| WorkerError::Consume {
+                queue: plan.spec.name.to_string(),
+                source: Box::new(source),
+            })?;
+        }
+        // to the very end: what drains can still be looked at and terminated
+        let _answering = parts.answer(&node).await;
         info!(target: "coney::worker", "{}", banner::text(&parts));
         tokio::select! {
             () = stop => {}
+            () = node.asked_to_stop.cancelled() => {}
             () = follow(&session, &ready) => {}
         }
         stopping.cancel();
         ready.send_replace(Ready::Stopped);
-        // each loop returns what waits in its prefetch as it ends
-        while loops.join_next().await.is_some() {}
-        let drained = shutdown::drain(&running, &abort, parts.grace, hurry).await;
+        // each queue returns what waits in its prefetch
+        node.queues.closed().await;
+        let drained = shutdown::drain(&node.running, &abort, parts.grace, hurry).await;
         session.flush().await;
         session.close().await;
+        telling.farewell().await;
         info!(target: "coney::worker", worker = parts.name, "stopped");
         drained
     }
 }
 
 impl Parts {
+    /// Declares the delay ladder beside everything else where tasks of other programs may need it soon, so that their
+    /// first retry does not wait for it.
+    fn declare_ladder(&self) -> JoinSet<()> {
+        let mut declaring = JoinSet::new();
+        if self.broker.preset() == Preset::Celery {
+            let broker = self.broker.clone();
+            declaring.spawn(async move {
+                if let Err(error) = broker.ensure_ladder().await {
+                    debug!(target: "coney::worker", %error, "the delay ladder is declared when it is needed");
+                }
+            });
+        }
+        declaring
+    }
+
+    /// Starts to answer remote control.
+    async fn answer(&self, node: &Arc<Node>) -> JoinSet<()> {
+        match self.remote_control {
+            true => Mailbox::new(node).open().await,
+            false => JoinSet::new(),
+        }
+    }
+
     /// Starts to read revocations, and waits until those are known that were there before.
     async fn listen(&self, session: &Session, revocations: &Arc<Revocations>) -> JoinSet<()> {
         let mut listening = JoinSet::new();
@@ -220,75 +269,6 @@ impl Parts {
             listen::caught_up(stages).await;
         }
         listening
-    }
-
-    /// Declares and consumes all queues; their loops run on the returned set.
-    async fn start(
-        &self,
-        session: &Session,
-        running: &TaskTracker,
-        meter: &Meter,
-        stop: &CancellationToken,
-        abort: &CancellationToken,
-        revocations: &Arc<Revocations>,
-    ) -> Result<JoinSet<()>, WorkerError> {
-        telemetry::describe();
-        let replies = ReplyLine::new(self.broker.clone(), Handle::current());
-        let mut loops = JoinSet::new();
-        for plan in &self.queues {
-            let queue = plan.spec.name.to_string();
-            let consumer = session
-                .consume(self.consumer_spec(plan))
-                .await
-                .map_err(|source| WorkerError::Consume {
-                    queue: queue.clone(),
-                    source: Box::new(source),
-                })?;
-            let pipeline = Pipeline {
-                decoder: Decoder {
-                    queue: queue.clone(),
-                    registry: Arc::clone(&self.registry),
-                    states: Arc::clone(&self.states),
-                    limits: self.limits,
-                    replies: Arc::clone(&replies),
-                    revocations: Arc::clone(revocations),
-                    delivery_limit: self.broker.preset().worker_delivery_limit(&plan.spec),
-                    clock: self.broker.clock().clone(),
-                },
-                settler: Settler {
-                    broker: self.broker.clone(),
-                    topology: self.broker.preset().topology(&plan.spec),
-                    queue,
-                    worker: self.name.clone(),
-                    abort: abort.clone(),
-                    late: watch::Sender::new(0),
-                },
-                repeats: Repeats::new(REMEMBERED),
-                outlives_connection: self.outlives_connection,
-                revoke_grace: self.revoke_grace,
-                under_way: UnderWay::default(),
-                stopping: stop.clone(),
-                abort: abort.clone(),
-            };
-            let slots = usize::try_from(plan.concurrency).unwrap_or(usize::MAX);
-            loops.spawn(consume(
-                consumer,
-                slots,
-                Arc::new(pipeline),
-                running.clone(),
-                meter.clone(),
-                stop.clone(),
-            ));
-        }
-        Ok(loops)
-    }
-
-    fn consumer_spec(&self, plan: &QueuePlan) -> ConsumerSpec {
-        let topology = self.broker.preset().topology(&plan.spec);
-        ConsumerSpec::new(plan.spec.name.to_string())
-            .topology(topology)
-            .prefetch(plan.prefetch)
-            .tag(format!("{} {}", self.name, plan.spec.name))
     }
 }
 

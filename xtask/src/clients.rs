@@ -1,4 +1,5 @@
-//! The clients of other making that the development broker is tested with: pika and Celery, in a Python of their own.
+//! The programs of other making that coney and its development broker are tested with: pika, Celery and Flower, in a
+//! Python of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,21 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -q -o DPkg::Lock::Timeout=120 update
 apt-get -q -o DPkg::Lock::Timeout=120 install -y --no-install-recommends python3 python3-venv";
 
-/// A Python that has the packages of `devbroker/tests/clients/requirements.txt`; installed if it is not there yet.
+/// What is installed; the second list takes the first one in.
+const REQUIREMENTS: [&str; 2] = [
+    "devbroker/tests/clients/requirements.txt",
+    "tests/interop/python/requirements.txt",
+];
+
+/// A Python that has the packages of both lists; installed if it is not there yet.
 pub(crate) fn python() -> Result<PathBuf> {
     let folder = workspace::clients_folder();
     let python = folder.join("bin").join("python");
-    let requirements = workspace::root().join("devbroker/tests/clients/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).context("cannot read what to install")?;
+    let lists = REQUIREMENTS.map(|list| workspace::root().join(list));
+    let mut wanted = String::new();
+    for list in &lists {
+        wanted += &fs::read_to_string(list).context("cannot read what to install")?;
+    }
     // written last, so that half an installation is not taken for a whole one
     let installed = folder.join("installed.txt");
     if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
@@ -37,9 +47,9 @@ pub(crate) fn python() -> Result<PathBuf> {
                 "--disable-pip-version-check",
             ])
             .arg("--requirement")
-            .arg(&requirements),
+            .arg(&lists[1]),
     )
-    .context("the tests with pika and Celery install both from PyPI")?;
+    .context("the tests with pika, Celery and Flower install them from PyPI")?;
     fs::write(&installed, wanted).context("cannot write to target")?;
     Ok(python)
 }
@@ -55,7 +65,7 @@ fn make_venv(folder: &Path) -> Result<()> {
         }
     }
     bail!(
-        "the tests with pika and Celery need python3 with venv: install it (Debian, Ubuntu: apt install python3-venv)"
+        "the tests with pika, Celery and Flower need python3 with venv: install it (Debian, Ubuntu: apt install python3-venv)"
     )
 }
 
@@ -70,7 +80,7 @@ fn try_venv(folder: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The tests that use them.
+/// The tests of the development broker that use them.
 pub(crate) fn tests(python: &Path) -> Command {
     let mut command = cargo(["test", "--package", "coney-devbroker", "--all-features"]);
     command.args(["--test", "clients"]);

@@ -13,6 +13,7 @@ mod faults;
 mod fuzz;
 mod handshake;
 mod installer;
+mod interop;
 mod quickstart;
 mod rabbitmq;
 mod test;
@@ -42,6 +43,8 @@ enum Command {
     Check,
     /// Run every check and every test of the repository: without a service, and on a RabbitMQ found or started for them.
     Test(test::Arguments),
+    /// Run Celery's own clients, workers and tools with a worker and a producer of coney.
+    Interop(interop::Arguments),
     /// Run tasks while workers die, the broker restarts and connections break; account for every task at the end.
     Faults(faults::Arguments),
     /// What `faults` does to its broker while it runs.
@@ -77,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Quickstart(arguments)) => quickstart::run(&arguments),
         Some(Command::Check) => check::run(),
         Some(Command::Test(arguments)) => test::run(&arguments),
+        Some(Command::Interop(arguments)) => interop::run(&arguments),
         Some(Command::Faults(arguments)) => faults::run(&arguments),
         Some(Command::FaultNode { deed, .. }) => rabbitmq::victim::act(deed),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),

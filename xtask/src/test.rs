@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::{cargo, heading, line};
 use crate::rabbitmq::{self, Broker};
 use crate::totals::Totals;
-use crate::{check, clients, faults, fuzz};
+use crate::{check, clients, faults, fuzz, interop};
 
 /// How long each fuzz target runs as part of the tests.
 const FUZZ_SECONDS: u32 = 15;
@@ -53,7 +53,8 @@ fn steps(broker: &Broker, counted: &mut Counted) -> Result<()> {
     let python = clients::python()?;
     let embedded = tests(None, &python, &mut counted.embedded);
     let rabbitmq = tests(Some(broker), &python, &mut counted.rabbitmq);
-    embedded.and(rabbitmq)?;
+    let celery = celery(broker, &python, &mut counted.rabbitmq);
+    embedded.and(rabbitmq).and(celery)?;
     check::documentation()?;
     faults::run(&faults::Arguments::for_tests(FAULT_MINUTES))?;
     fuzz::run(&fuzz::Arguments::for_seconds(FUZZ_SECONDS))
@@ -74,6 +75,13 @@ fn tests(broker: Option<&Broker>, python: &Path, totals: &mut Option<Totals>) ->
         count(&mut command, totals)?;
     }
     Ok(())
+}
+
+/// The tests with Celery's own clients, workers and tools.
+fn celery(broker: &Broker, python: &Path, totals: &mut Option<Totals>) -> Result<()> {
+    let mut command = interop::tests(python)?;
+    broker.tell(&mut command);
+    count(&mut command, totals)
 }
 
 /// Runs tests and adds what they came to.

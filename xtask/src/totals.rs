@@ -1,4 +1,4 @@
-//! Counts tests in the output of `cargo test` while it passes through.
+//! Counts tests in the output of `cargo test` and of pytest while it passes through.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -24,7 +24,7 @@ impl Totals {
         self.ignored += other.ignored;
     }
 
-    /// Copies `output` to `copy` unchanged and adds up what its `test result:` lines say.
+    /// Copies `output` to `copy` unchanged and adds up what its `test result:` lines say, and pytest's last one.
     pub(crate) fn pass_through(output: impl Read, mut copy: impl Write) -> io::Result<Self> {
         let mut totals = Self::default();
         let mut output = BufReader::new(output);
@@ -40,19 +40,39 @@ impl Totals {
     }
 
     fn add_line(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else {
-            return;
-        };
-        self.passed += count(result, "passed");
-        self.failed += count(result, "failed");
-        self.ignored += count(result, "ignored");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed");
+            self.ignored += count(result, "ignored");
+        } else if let Some(result) = summary_of_pytest(line) {
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed") + error_count(result);
+            self.ignored += count(result, "skipped");
+        }
     }
+}
+
+/// The counts in pytest's last line, such as `1 failed, 3 passed in 2.50s (0:00:02)`.
+fn summary_of_pytest(line: &str) -> Option<&str> {
+    let (counts, time) = line.trim().rsplit_once(" in ")?;
+    let seconds = time.split_once('s')?.0;
+    seconds.parse::<f64>().ok()?;
+    let all_counted = counts.split(", ").all(|part| {
+        part.split_once(' ')
+            .is_some_and(|(number, word)| number.parse::<u64>().is_ok() && !word.contains(' '))
+    });
+    all_counted.then_some(counts)
+}
+
+/// What broke in pytest outside a test, such as in a fixture.
+fn error_count(result: &str) -> u64 {
+    count(result, "error") + count(result, "errors")
 }
 
 /// The number before a word: 3 in `ok. 3 passed; 0 failed;`.
 fn count(result: &str, word: &str) -> u64 {
     let words: Vec<_> = result
-        .split([' ', ';'])
+        .split([' ', ';', ','])
         .filter(|part| !part.is_empty())
         .collect();
     words
@@ -79,6 +99,22 @@ mod tests {
         let expected = Totals {
             passed: 15,
             failed: 2,
+            ignored: 1,
+        };
+        assert_eq!(totals, expected);
+    }
+
+    #[test]
+    fn the_summary_of_pytest_counts_too() {
+        let output = b"....F                 [100%]\n\
+            E   AssertionError: 7 passed in 3 s\n\
+            2 failed, 94 passed, 2 deselected, 1 skipped in 32.79s (0:00:32)\n\
+            5 passed, 1 error in 0.50s\n\
+            no tests ran in 0.01s\n";
+        let totals = Totals::pass_through(output.as_slice(), Vec::new()).unwrap();
+        let expected = Totals {
+            passed: 99,
+            failed: 3,
             ignored: 1,
         };
         assert_eq!(totals, expected);

@@ -26,3 +26,8 @@ pub(crate) fn rabbitmq_folder() -> PathBuf {
 pub(crate) fn clients_folder() -> PathBuf {
     root().join("target").join("clients")
 }
+
+/// The tests with Celery's own clients, workers and tools.
+pub(crate) fn interop_folder() -> PathBuf {
+    root().join("tests").join("interop").join("python")
+}

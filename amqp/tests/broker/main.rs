@@ -9,6 +9,7 @@ mod declare;
 #[allow(unreachable_pub, reason = "shared with the tests of the facade")]
 #[path = "../../../tests/support/management.rs"]
 mod management;
+mod outbox;
 #[allow(unreachable_pub, reason = "shared with the tests of the facade")]
 #[path = "../../../tests/support/place.rs"]
 mod place;

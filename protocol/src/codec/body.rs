@@ -12,9 +12,6 @@ use serde_json::value::RawValue;
 
 use crate::error::DecodeError;
 
-/// What every call of coney carries beside its arguments: no callbacks, no chain, no chord.
-pub const EMPTY_EMBED: &str = r#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}"#;
-
 /// The pieces of a body.
 #[derive(Clone, Debug, Default)]
 pub struct RawCall<'a> {

@@ -11,9 +11,8 @@
 //!
 //! What takes any JSON (`serde_json::Value`, `Box<RawValue>`) gets the object as it is.
 //!
-//! Python also writes the bare words `NaN`, `Infinity` and `-Infinity`, which are no JSON. A body with one of them is
-//! refused as a whole ([`DecodeError::Body`](crate::error::DecodeError::Body)): whatever stood in its place would be
-//! another value than the caller sent.
+//! Python also writes the bare words `NaN`, `Infinity` and `-Infinity`, which are no JSON. In a body that was read they
+//! are typed values of the type `coney.float`, which are read as floats, and when it is sent on they are words again.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -29,6 +28,8 @@ use serde::de::{
 use serde_json::Error;
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use crate::codec::words;
 
 /// Reads a value from JSON, typed values among it.
 ///
@@ -82,6 +83,7 @@ enum Meaning<'de> {
     Text(&'de RawValue),
     Uuid(Uuid),
     Bytes(Vec<u8>),
+    Float(f64),
 }
 
 impl<'de> Typed<'de, '_> {
@@ -134,6 +136,11 @@ impl<'de> Typed<'de, '_> {
                 let text = text().map_err(|e| invalid(&name, &e))?;
                 let bytes = BASE64_STANDARD.decode(&*text);
                 Meaning::Bytes(bytes.map_err(|e| invalid(&name, &e))?)
+            }
+            words::FLOAT => {
+                let word = text().map_err(|e| invalid(&name, &e))?;
+                let float = words::float(&word);
+                Meaning::Float(float.ok_or_else(|| invalid(&name, &word))?)
             }
             unknown => {
                 return Err(Error::custom(format_args!(
@@ -230,6 +237,7 @@ macro_rules! scalars {
                     serde_json::Deserializer::from_str(text.get()).$method(visitor)
                 }
                 Some(Meaning::Uuid(uuid)) => visitor.visit_string(uuid.to_string()),
+                Some(Meaning::Float(float)) => visitor.visit_f64(float),
                 Some(Meaning::Bytes(bytes)) => match String::from_utf8(bytes) {
                     Ok(text) => visitor.visit_string(text),
                     Err(not_text) => visitor.visit_byte_buf(not_text.into_bytes()),
@@ -254,6 +262,7 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
             // one form for all bytes, whether they happen to be text or not: every reader of bytes takes a sequence
             Some(Meaning::Bytes(bytes)) => visitor.visit_seq(sequence(bytes)),
             Some(Meaning::Uuid(uuid)) => visitor.visit_string(uuid.to_string()),
+            Some(Meaning::Float(float)) => visitor.visit_f64(float),
             Some(Meaning::Text(text)) => {
                 serde_json::Deserializer::from_str(text.get()).deserialize_any(visitor)
             }
@@ -318,6 +327,9 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
                 IntoDeserializer::<Error>::into_deserializer(uuid.to_string()),
             ),
             Some(Meaning::Bytes(_)) => Err(Error::custom("invalid type: bytes, expected an enum")),
+            Some(Meaning::Float(_)) => {
+                Err(Error::custom("invalid type: a float, expected an enum"))
+            }
         }
     }
 

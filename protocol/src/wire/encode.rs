@@ -82,6 +82,34 @@ fn headers(header: &Header) -> Table {
     table
 }
 
+/// Adds the headers of protocol 2 that say nothing, as Celery's own client writes them.
+///
+/// A worker does not miss them; programs that read them by name may.
+pub fn write_out(properties: &mut Properties) {
+    let headers = &mut properties.headers;
+    let id = headers.get("id").cloned().unwrap_or(Value::Null);
+    let rest = [
+        ("shadow", Value::Null),
+        ("eta", Value::Null),
+        ("expires", Value::Null),
+        ("group", Value::Null),
+        ("group_index", Value::Null),
+        ("retries", Value::I32(0)),
+        ("timelimit", Value::List(vec![Value::Null, Value::Null])),
+        ("root_id", id),
+        ("parent_id", Value::Null),
+        ("ignore_result", Value::Null),
+        ("replaced_task_nesting", Value::I32(0)),
+        ("stamped_headers", Value::Null),
+        ("stamps", Value::Table(Table::new())),
+    ];
+    for (name, value) in rest {
+        if headers.get(name).is_none() {
+            headers.insert(name, value);
+        }
+    }
+}
+
 fn text(value: Option<&impl ToString>) -> Option<Value> {
     value.map(|value| value.to_string().into())
 }

@@ -94,7 +94,7 @@ fn headers(members: &[(Cow<'_, str>, &RawValue)]) -> Table {
 }
 
 /// A JSON value as a header value; a number beyond the range of AMQP becomes the nearest.
-fn value(json: Json) -> Value {
+pub(crate) fn value(json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(truth) => Value::Bool(truth),

@@ -8,9 +8,9 @@ enum Wrong {
     #[error("number")]
     #[defer(after = .0)]
     Number(u64),
-    #[error("option")]
+    #[error("float")]
     #[retry(after = .wait)]
-    Perhaps { wait: Option<Duration> },
+    Perhaps { wait: f64 },
     #[error("method")]
     #[defer(after = .0.as_secs())]
     Method(Duration),

@@ -35,6 +35,12 @@ async fn soft_is_not_shorter() {}
 #[task(name = "two\nlines")]
 async fn name_with_control_characters() {}
 
+#[task(rate_limit = "10/d")]
+async fn no_time_of_a_rate() {}
+
+#[task(rate_limit = 10, track_started = true)]
+async fn no_text_of_a_rate() {}
+
 #[derive(Queue)]
 struct Emails;
 

@@ -1,0 +1,31 @@
+//! A worker with tasks that show every side of Celery's protocol, for tests with Celery's own clients and tools.
+//!
+//! `WIRE_BROKER` says where the broker is, `WIRE_QUEUE` which queue it consumes.
+
+mod misc;
+mod numbers;
+mod request;
+mod states;
+
+use coney::{Client, Worker, shutdown_signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "warn,coney=info,lapin=off".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let broker = coney_interop::broker().await?;
+    let worker = Worker::builder(&broker)
+        .name("rust@wire")
+        .tasks(coney::registered())
+        .queue_spec(coney_interop::queue().prefetch(16))
+        .concurrency(4)
+        .state(Client::new(&broker))
+        .build()?;
+    worker.run_until(shutdown_signal()).await?;
+    Ok(())
+}

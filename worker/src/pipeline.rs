@@ -275,7 +275,9 @@ impl Pipeline {
         let goes_on = self.outlives_connection || spec.blocking;
         let delivery = acker.as_ref().filter(|_| !goes_on);
         if spec.track_started {
-            tell_caller(&context).await;
+            // nobody waits for the news when the worker stops at once
+            let told = tell_caller(&context);
+            self.abort.run_until_cancelled(told).await;
         }
         let started = Instant::now();
         let outcome = {

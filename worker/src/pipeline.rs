@@ -200,10 +200,7 @@ impl Pipeline {
             .decoder
             .start(&received, time, self.abort.child_token())
         {
-            Ok(job) => {
-                self.perform(job, &received.card, time, seat, acker, slot)
-                    .await
-            }
+            Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
             Err(no_job) => self.refuse(*no_job, acker).await,
         }
     }
@@ -239,19 +236,19 @@ impl Pipeline {
     async fn perform(
         &self,
         job: Job,
-        card: &Arc<Card>,
+        received: &Received,
         time: TimeLimit,
         seat: &Seat,
         acker: Acker,
         slot: Slot,
     ) -> bool {
         let Job {
-            handler,
             context,
             attempt,
             plan,
             entered,
         } = job;
+        let Received { card, handler, .. } = received;
         let header = card.header();
         let spec = handler.spec();
         let acker = match spec.ack {
@@ -282,7 +279,7 @@ impl Pipeline {
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, delivery, slot).await
+            execute(handler, &context, attempt, &limits, delivery, slot).await
         };
         let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {

@@ -275,7 +275,10 @@ mod tests {
 
     fn with_body(id: &str, body: String) -> Arc<Card> {
         Arc::new(Card {
-            message: Message::new(Header::new("t", TaskId::from(id)), Body::json(body)),
+            message: Arc::new(Message::new(
+                Header::new("t", TaskId::from(id)),
+                Body::json(body),
+            )),
             exchange: String::new(),
             routing_key: "q".to_owned(),
             redelivered: false,

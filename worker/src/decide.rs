@@ -8,8 +8,8 @@
 //! | `dead` | FAILURE result, dead letter `dead` | ack |
 //! | `discard` | FAILURE result | ack |
 //! | `ignore` | – | ack |
-//! | `reject` | FAILURE result | reject |
-//! | `reject`, back to the queue | – | back to the queue |
+//! | `reject` | FAILURE result (dead letter `dead`, if it was acknowledged early) | reject |
+//! | `reject`, back to the queue | – (the message itself, if it was acknowledged early) | back to the queue |
 //! | `defer` | the same message through the delay ladder | ack |
 //! | not due yet | the same message through the delay ladder | ack |
 //! | revoked before it started | REVOKED result `revoked` | ack |
@@ -231,10 +231,16 @@ fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
             wait: Some(wait), ..
         } if drawn.is_some() => facts.retried(&report, Again::after(wait, Precision::Fine)),
         Next::Ignore => Disposition::ACK,
+        // what was acknowledged early has to be sent again to come back
+        Next::Reject { requeue: true } if facts.spec.ack == AckMode::Early => Disposition::again(),
         Next::Reject { requeue: true } => Disposition {
             then: Then::Requeue,
             ..Disposition::ACK
         },
+        // and what the broker has given away it cannot hand to the dead letters
+        Next::Reject { requeue: false } if facts.spec.ack == AckMode::Early => {
+            facts.given_up(rejected(&report), Some(Reason::Dead))
+        }
         Next::Reject { requeue: false } => Disposition {
             then: Then::Reject,
             ..facts.given_up(rejected(&report), None)

@@ -17,7 +17,6 @@ use coney_protocol::id::TaskId;
 use coney_protocol::inject::States;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::{Properties, Table, Value};
-use coney_protocol::trace::TraceContext;
 use coney_protocol::wire::{self, Limits, Undecoded};
 
 use crate::card::Card;
@@ -43,7 +42,6 @@ pub(crate) struct Received {
 
 /// An attempt that can run: everything but the run itself is decided.
 pub(crate) struct Job {
-    pub(crate) handler: Handler,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
     /// What shall follow.
@@ -138,7 +136,7 @@ impl Decoder {
             _ => Ok(Some(redeliveries)),
         };
         let card = Arc::new(Card {
-            message,
+            message: Arc::new(message),
             exchange,
             routing_key,
             redelivered,
@@ -192,7 +190,6 @@ impl Decoder {
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
             Ok((attempt, plan)) => Ok(Job {
-                handler: handler.clone(),
                 context,
                 attempt,
                 plan,
@@ -242,15 +239,8 @@ impl Decoder {
     ) -> Inner {
         let Received { card, handler, .. } = received;
         let header = card.header();
-        let trace = header
-            .trace()
-            .map_or_else(TraceContext::start, |t| t.child());
-        let mut parts = Inner::new(header.task.clone(), header.id.clone());
-        parts.attempt = header.attempt();
+        let mut parts = Inner::of(Arc::clone(&card.message));
         parts.queue = self.queue.to_string();
-        parts.root_id = header.root().clone();
-        parts.parent_id.clone_from(&header.parent_id);
-        parts.expires = header.expires;
         parts.time_limit = time_limit;
         parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
         parts.hostname = self.worker.to_string();
@@ -260,9 +250,7 @@ impl Decoder {
             priority: header.priority,
             redelivered: card.redelivered,
         };
-        parts.trace = trace;
         parts.headers = own_headers(&header.extra);
-        parts.header = Arc::new(header.clone());
         parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
         let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;

@@ -200,10 +200,7 @@ impl Pipeline {
             .decoder
             .start(&received, time, self.abort.child_token())
         {
-            Ok(job) => {
-                self.perform(job, &received.card, time, seat, acker, slot)
-                    .await
-            }
+            Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
             Err(no_job) => self.refuse(*no_job, acker).await,
         }
     }
@@ -239,19 +236,19 @@ impl Pipeline {
     async fn perform(
         &self,
         job: Job,
-        card: &Arc<Card>,
+        received: &Received,
         time: TimeLimit,
         seat: &Seat,
         acker: Acker,
         slot: Slot,
     ) -> bool {
         let Job {
-            handler,
             context,
             attempt,
             plan,
             entered,
         } = job;
+        let Received { card, handler, .. } = received;
         let header = card.header();
         let spec = handler.spec();
         let acker = match spec.ack {
@@ -275,12 +272,14 @@ impl Pipeline {
         let goes_on = self.outlives_connection || spec.blocking;
         let delivery = acker.as_ref().filter(|_| !goes_on);
         if spec.track_started {
-            tell_caller(&context).await;
+            // nobody waits for the news when the worker stops at once
+            let told = tell_caller(&context);
+            self.abort.run_until_cancelled(told).await;
         }
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, delivery, slot).await
+            execute(handler, &context, attempt, &limits, delivery, slot).await
         };
         let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {

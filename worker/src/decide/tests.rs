@@ -232,6 +232,26 @@ fn a_task_may_end_in_silence_or_refuse_its_message() {
 }
 
 #[test]
+fn a_message_that_was_acknowledged_early_is_not_lost_when_its_task_refuses_it() {
+    let (header, spec) = (header(), spec().ack(AckMode::Early));
+    let refused = |requeue| {
+        let outcome = failed(Next::Reject { requeue });
+        decide(facts(&header, &spec), outcome)
+    };
+    // nobody else can bring it back
+    let back = refused(true);
+    assert_eq!((back.again, back.then), (Some(Again::Now), Then::Ack));
+    let dead = refused(false);
+    let (reason, _) = dead.dead.as_ref().expect("a dead letter");
+    assert_eq!(*reason, Reason::Dead);
+    let report = dead.reply.as_ref().and_then(|(_, reply)| reply.report());
+    assert_eq!(
+        report.expect("an exception").repr(),
+        "Reject('boom', False)"
+    );
+}
+
+#[test]
 fn a_time_limit_is_told_as_celery_does() {
     for (limit, told) in [
         (1000, "TimeLimitExceeded(1)"),

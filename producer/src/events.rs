@@ -39,6 +39,12 @@ pub(crate) fn note(message: &Message, queue: &str, publication: &Publication) ->
     Box::new(call)
 }
 
+/// What a client is called where workers have the names of their nodes, as Celery's are.
+pub(crate) fn pseudo_node() -> String {
+    let host = gethostname::gethostname();
+    format!("gen{}@{}", std::process::id(), host.to_string_lossy())
+}
+
 /// Tells monitors of sent tasks. No call waits for it.
 pub(crate) struct Teller {
     broker: Broker,
@@ -50,10 +56,9 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) fn new(broker: &Broker) -> Self {
-        let host = gethostname::gethostname();
         Self {
             broker: broker.clone(),
-            hostname: format!("gen{}@{}", std::process::id(), host.to_string_lossy()),
+            hostname: pseudo_node(),
             clock: LamportClock::new(),
             outbox: OnceLock::new(),
             tasks: TaskTracker::new(),

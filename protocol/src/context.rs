@@ -433,7 +433,10 @@ impl TaskContext {
             return Err(ProgressError::Final(name.to_owned()));
         }
         let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
-        Ok(Reply::new(self.0.id.clone(), status, value))
+        let mut reply = Reply::new(self.0.id.clone(), status, value);
+        reply.group_id.clone_from(&self.0.header.group);
+        reply.parent_id.clone_from(&self.0.parent_id);
+        Ok(reply)
     }
 
     /// Tells the caller an intermediate state; nothing if nobody waits.

@@ -158,7 +158,7 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
 
 /// What follows from a message that cannot run.
 ///
-/// Celery's clients are told nothing of a content type that nobody reads, as by Celery's own workers.
+/// Celery's clients are told nothing of a message that cannot be read, as by Celery's own workers.
 pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>) -> Disposition {
     let status = match poison.reason {
         Reason::Expired => Status::Revoked,
@@ -171,9 +171,13 @@ pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>)
     let reply = poison
         .reply
         .clone()
-        .filter(|to| poison.reason != Reason::ContentType || to.is_of_coney());
+        .filter(|to| !poison.is_unread || to.is_of_coney());
     let reply = reply.map(|to| {
         let mut reply = Reply::failure(to.id.clone(), status, &poison.report);
+        if let Some(card) = &poison.card {
+            reply.group_id.clone_from(&card.header().group);
+            reply.parent_id.clone_from(&card.header().parent_id);
+        }
         reply.date_done = Some(now);
         (to, reply)
     });

@@ -55,6 +55,8 @@ pub(crate) struct Job {
 pub(crate) struct Poison {
     pub(crate) reason: Reason,
     pub(crate) report: ErrorReport,
+    /// True if the message itself cannot be read, whatever it asks for.
+    pub(crate) is_unread: bool,
     pub(crate) letter: Letter,
     /// Where a caller waits, if one does, and under which id.
     pub(crate) reply: Option<ReplyAddress>,
@@ -274,11 +276,16 @@ fn own_headers(extra: &Table) -> Table {
 struct Refused {
     reason: Reason,
     report: ErrorReport,
+    is_unread: bool,
 }
 
 impl Refused {
     fn new(reason: Reason, report: ErrorReport) -> Box<Self> {
-        Box::new(Self { reason, report })
+        Box::new(Self {
+            reason,
+            report,
+            is_unread: false,
+        })
     }
 
     /// The message that is refused.
@@ -286,6 +293,7 @@ impl Refused {
         Box::new(NoJob::Poison(Poison {
             reason: self.reason,
             report: self.report,
+            is_unread: self.is_unread,
             reply: ReplyAddress::of(card.header()),
             letter: Letter::of(&card.message),
             card: Some(card),
@@ -312,7 +320,12 @@ impl Refused {
             }
             _ => Reason::Decode,
         };
-        Self::new(reason, ErrorReport::of(error))
+        Box::new(Self {
+            reason,
+            report: ErrorReport::of(error),
+            // what is too large could be read elsewhere
+            is_unread: reason != Reason::TooLarge,
+        })
     }
 }
 
@@ -356,6 +369,7 @@ fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
     Box::new(NoJob::Poison(Poison {
         reason: refused.reason,
         report: refused.report,
+        is_unread: refused.is_unread,
         reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
         letter: Letter::new(undecoded.properties, undecoded.body),
         card: None,
@@ -373,6 +387,7 @@ pub(crate) fn unreadable(why: Unreadable, properties: Properties, body: Bytes) -
     Box::new(NoJob::Poison(Poison {
         reason: Reason::Decode,
         report: ErrorReport::new("DecodeError", why.to_string()),
+        is_unread: true,
         reply,
         letter: Letter::new(properties, body),
         card: None,

@@ -404,12 +404,33 @@ fn who_waits_for_a_later_step_is_told_of_a_message_that_does_not_run() {
         let poison = Poison {
             reason,
             report: ErrorReport::new("E", "boom"),
+            is_unread: false,
             letter: crate::settle::Letter::new(Default::default(), "".into()),
             reply: None,
             card: None,
         };
         let disposition = poisoned(&poison, SystemTime::UNIX_EPOCH, Some(flow));
         assert_eq!(followers(&disposition), (vec![], errbacks, told(status)));
+    }
+}
+
+#[test]
+fn celery_s_clients_are_told_nothing_of_what_cannot_be_read() {
+    for (is_unread, reply_to, is_told) in [
+        (true, "5c1e9f3a", false),
+        (false, "5c1e9f3a", true),
+        (true, "coney.reply.5c1e9f3a", true),
+    ] {
+        let poison = Poison {
+            reason: Reason::Decode,
+            report: ErrorReport::new("E", "boom"),
+            is_unread,
+            letter: crate::settle::Letter::new(Default::default(), "".into()),
+            reply: Some(ReplyAddress::of_task(reply_to.to_owned(), "1".into())),
+            card: None,
+        };
+        let disposition = poisoned(&poison, SystemTime::UNIX_EPOCH, None);
+        assert_eq!(disposition.reply.is_some(), is_told, "{poison:?}");
     }
 }
 

@@ -434,7 +434,7 @@ impl TaskContext {
         }
         let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
         let mut reply = Reply::new(self.0.id.clone(), status, value);
-        reply.group_id.clone_from(&self.0.header.group);
+        reply.group_id.clone_from(&self.header().group);
         reply.parent_id.clone_from(&self.0.parent_id);
         Ok(reply)
     }

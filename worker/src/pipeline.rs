@@ -330,7 +330,7 @@ impl Pipeline {
             return;
         };
         let next = Arc::new(Card {
-            message: Message::new(header.clone(), card.message.body.clone()),
+            message: Arc::new(Message::new(header.clone(), card.message.body.clone())),
             exchange: card.exchange.clone(),
             routing_key: card.routing_key.clone(),
             redelivered: false,

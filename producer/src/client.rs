@@ -9,6 +9,7 @@ use coney_protocol::answer::AnswerOk;
 use coney_protocol::call::{DynamicCall, Prepared, Sender};
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
+use coney_protocol::topology::Preset;
 use coney_protocol::trace::TraceContext;
 use serde_json::Value as Json;
 
@@ -415,7 +416,10 @@ impl ClientBuilder {
     #[must_use]
     pub fn build(self) -> Client {
         Client(Arc::new(Inner {
-            origin: format!("{}@{}", std::process::id(), self.broker.program()),
+            origin: match self.broker.preset() {
+                Preset::Celery => events::pseudo_node(),
+                _ => format!("{}@{}", std::process::id(), self.broker.program()),
+            },
             max_body: self.max_body,
             trace: self.trace,
             declared: Declared::default(),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use coney_amqp::{
     Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Outbox, Publication, Session,
@@ -10,6 +11,7 @@ use coney_amqp::{
 use coney_protocol::event::{self, Call, Event, LamportClock, SentTo, What};
 use coney_protocol::message::Message;
 use coney_protocol::topology;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 use uuid::Uuid;
@@ -18,6 +20,9 @@ use crate::telemetry;
 
 /// Messages with events that the broker may send ahead of their acks.
 const PREFETCH: u16 = 1000;
+
+/// How long the last events may take to be sent when the client is closed: it may be the broker that takes none.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What is told of a call once it is sent.
 pub(crate) type Note = Box<Call<'static>>;
@@ -34,6 +39,12 @@ pub(crate) fn note(message: &Message, queue: &str, publication: &Publication) ->
     Box::new(call)
 }
 
+/// What a client is called where workers have the names of their nodes, as Celery's are.
+pub(crate) fn pseudo_node() -> String {
+    let host = gethostname::gethostname();
+    format!("gen{}@{}", std::process::id(), host.to_string_lossy())
+}
+
 /// Tells monitors of sent tasks. No call waits for it.
 pub(crate) struct Teller {
     broker: Broker,
@@ -45,10 +56,9 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) fn new(broker: &Broker) -> Self {
-        let host = gethostname::gethostname();
         Self {
             broker: broker.clone(),
-            hostname: format!("gen{}@{}", std::process::id(), host.to_string_lossy()),
+            hostname: pseudo_node(),
             clock: LamportClock::new(),
             outbox: OnceLock::new(),
             tasks: TaskTracker::new(),
@@ -80,11 +90,13 @@ impl Teller {
         })
     }
 
-    /// Sends what waits, and takes no more.
+    /// Takes no more, and gives what waits a moment to be sent.
     pub(crate) async fn close(&self) {
         self.stop();
         self.tasks.close();
-        self.tasks.wait().await;
+        if timeout(FAREWELL, self.tasks.wait()).await.is_err() {
+            debug!(target: "coney::client", "not all events were sent before the client was closed");
+        }
     }
 
     fn stop(&self) {

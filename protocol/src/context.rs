@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use serde::Serialize;
 pub use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::error::EncodeError;
 use crate::header::{Header, TimeLimit};
 use crate::id::TaskId;
 use crate::inject::States;
+use crate::message::{Body, Message};
 use crate::options::Lineage;
 use crate::outcome::BoxError;
 use crate::property::Table;
@@ -50,8 +52,8 @@ pub struct Inner {
     pub trace: TraceContext,
     /// The caller's own headers.
     pub headers: Table,
-    /// All that travelled beside the body.
-    pub header: Arc<Header>,
+    /// The message that the worker received.
+    pub message: Arc<Message>,
     /// How the message came to the worker.
     pub delivery: DeliveryInfo,
     /// The name of the worker that runs it.
@@ -80,17 +82,24 @@ impl Inner {
     /// The parts of a first attempt of `task` with this id; the rest is empty.
     #[must_use]
     pub fn new(task: impl Into<String>, id: TaskId) -> Self {
-        let task = task.into();
+        let message = Message::new(Header::new(task, id), Body::json(Bytes::new()));
+        Self::of(Arc::new(message))
+    }
+
+    /// The parts of the attempt that a message asks for, as far as its header says them.
+    #[must_use]
+    pub fn of(message: Arc<Message>) -> Self {
+        let header = &message.header;
+        let trace = header.trace();
         Self {
-            header: Arc::new(Header::new(task.clone(), id.clone())),
-            root_id: id.clone(),
-            id,
-            task,
-            attempt: 1,
+            id: header.id.clone(),
+            task: header.task.clone(),
+            attempt: header.attempt(),
             redeliveries: 0,
             queue: String::new(),
-            parent_id: None,
-            trace: TraceContext::start(),
+            root_id: header.root().clone(),
+            parent_id: header.parent_id.clone(),
+            trace: trace.map_or_else(TraceContext::start, |trace| trace.child()),
             headers: Table::new(),
             delivery: DeliveryInfo::default(),
             hostname: String::new(),
@@ -98,11 +107,12 @@ impl Inner {
             soft_limit: CancellationToken::new(),
             children: Children::default(),
             replacement: Replacement::default(),
-            expires: None,
+            expires: header.expires,
             deadline: None,
             cancellation: CancellationToken::new(),
             states: Arc::default(),
             uplink: None,
+            message,
         }
     }
 }
@@ -283,7 +293,7 @@ impl TaskContext {
     /// All that travelled beside the body, as it came: group, stamps, origin, reply queue and the rest.
     #[must_use]
     pub fn header(&self) -> &Header {
-        &self.0.header
+        &self.0.message.header
     }
 
     /// The stamps of the message that it names in `stamped_headers`: others do not count.
@@ -423,7 +433,10 @@ impl TaskContext {
             return Err(ProgressError::Final(name.to_owned()));
         }
         let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
-        Ok(Reply::new(self.0.id.clone(), status, value))
+        let mut reply = Reply::new(self.0.id.clone(), status, value);
+        reply.group_id.clone_from(&self.header().group);
+        reply.parent_id.clone_from(&self.0.parent_id);
+        Ok(reply)
     }
 
     /// Tells the caller an intermediate state; nothing if nobody waits.

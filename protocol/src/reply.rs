@@ -104,11 +104,12 @@ impl Reply {
         }
     }
 
-    /// The reply of a task that failed, was cancelled or will be tried again.
+    /// The reply of a task that failed, was cancelled or will be tried again. Nothing led to a cancellation that there
+    /// could be an account of.
     #[must_use]
     pub fn failure(task_id: TaskId, status: Status, report: &ErrorReport) -> Self {
         Self {
-            traceback: Some(report.account()),
+            traceback: (status != Status::Revoked).then(|| report.account()),
             ..Self::new(task_id, status, Exception::of(report).to_raw())
         }
     }

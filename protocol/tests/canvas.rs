@@ -535,3 +535,30 @@ fn a_deeply_nested_message_is_read_without_recursion() {
     let error = plan(text.as_bytes()).expect_err("too deep");
     assert!(matches!(error, CanvasError::TooDeep { .. }), "{error}");
 }
+
+#[test]
+fn what_all_members_have_from_their_group_is_bounded() {
+    let large = "x".repeat(1_000_000);
+    let task = |id: usize| json!({"task": "t", "options": {"task_id": id.to_string()}});
+    let members = |count| (0..count).map(task).collect::<Vec<_>>();
+    let group = |count| {
+        let options = json!({"headers": {"tenant": &large}});
+        json!({"task": "celery.group", "kwargs": {"tasks": members(count)}, "options": options})
+    };
+    let chunks = |count: usize| {
+        let task = json!({"task": "t", "kwargs": {"text": &large}});
+        let it = vec![json!([1]); count];
+        json!({"task": "celery.chunks", "kwargs": {"task": task, "it": it, "n": 1}})
+    };
+    for (few, many) in [(group(10), group(100)), (chunks(10), chunks(100))] {
+        embedding(&json!({"callbacks": [few]})).expect("not too much");
+        let error = embedding(&json!({"callbacks": [many]})).expect_err("too much");
+        assert!(matches!(error, CanvasError::TooLarge { .. }), "{error}");
+    }
+    // the steps of a chain stay in the message, and have nothing from it
+    let mut steps = members(100);
+    steps.reverse();
+    let options = json!({"headers": {"tenant": &large}});
+    let chain = json!({"task": "celery.chain", "kwargs": {"tasks": steps}, "options": options});
+    embedding(&json!({"callbacks": [chain]})).expect("not too much");
+}

@@ -264,6 +264,26 @@ async fn queues_are_added_and_given_up_while_the_worker_runs() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_given_up_while_it_is_added_is_not_consumed() {
+    let vhost = Vhost::new();
+    let worker = worker(&vhost, &Gate::closed(), |w| w).await;
+    let control = vhost.client().await.control();
+    for command in ["add_consumer", "cancel_consumer"] {
+        let sent = control.broadcast(command, json!({"queue": "later"})).send();
+        sent.await.expect("sent");
+    }
+    // queues are added one after the other
+    ask(&control, "add_consumer", json!({"queue": "other"})).await;
+    let queues = ask(&control, "active_queues", json!({})).await;
+    let names = queues.as_array().expect("a list").iter();
+    assert!(
+        names.clone().all(|queue| queue["name"] != "later"),
+        "{queues}"
+    );
+    worker.stop().await.expect("a clean stop");
+}
+
+#[tokio::test]
 async fn a_time_limit_counts_at_once() {
     let vhost = Vhost::new();
     let with = |w: WorkerBuilder| w.task::<tasks::heed_the_soft_limit>();

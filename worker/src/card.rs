@@ -1,5 +1,7 @@
 //! A message that a worker has received, as everybody sees it who is told of it.
 
+use std::sync::Arc;
+
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::message::Message;
@@ -7,7 +9,8 @@ use coney_protocol::message::Message;
 /// A message that was read, and how it came.
 #[derive(Debug)]
 pub(crate) struct Card {
-    pub(crate) message: Message,
+    /// Shared with the task that runs.
+    pub(crate) message: Arc<Message>,
     /// The exchange that it was published to.
     pub(crate) exchange: String,
     /// The routing key that it was published with.

@@ -2,12 +2,14 @@
 //! runtime.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coney_amqp::Consumer;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use crate::activity::Meter;
 use crate::pipeline::{Pipeline, Waiting};
@@ -43,6 +45,8 @@ impl Intake {
     /// Reads what comes; ends with the consumer. Holds more or fewer messages as the pool grows or shrinks.
     async fn receive(&self, consumer: &mut Consumer) {
         let mut sizes = self.pool.sizes();
+        // it may be another since the consumer began
+        consumer.set_prefetch(self.plan.prefetch_for(*sizes.borrow_and_update()));
         loop {
             let delivery = tokio::select! {
                 biased;
@@ -56,7 +60,14 @@ impl Intake {
             let Some(delivery) = delivery else { return };
             // a repetition must not wait for one that never runs
             self.line.drop_stale();
-            match self.pipeline.receive(delivery) {
+            // one that cannot even be read goes back, being dropped, and holds up no other
+            let received = AssertUnwindSafe(|| self.pipeline.receive(delivery));
+            let Ok(received) = catch_unwind(received) else {
+                let queue = &self.plan.spec.name;
+                error!(target: "coney::worker", %queue, "a panic while a message was read: please report it");
+                continue;
+            };
+            match received {
                 Some(Ok(waiting)) => self.line.push(waiting),
                 Some(Err(rest)) => {
                     let settling = Arc::clone(&self.pipeline).dismiss(rest, self.meter.enter());
@@ -71,6 +82,8 @@ impl Intake {
     async fn dispatch(&self) {
         loop {
             self.line.filled().await;
+            // before there is a slot in hand: other queues may use it meanwhile
+            self.pipeline.settler.keeps_up().await;
             let slot = self.pool.acquire().await;
             if let Some(waiting) = self.line.pop() {
                 let pipeline = Arc::clone(&self.pipeline);
@@ -107,7 +120,9 @@ impl Line {
         }
     }
 
+    /// The first that is not stale: those need no slot.
     fn pop(&self) -> Option<Waiting> {
+        self.drop_stale();
         self.waiting().pop_front()
     }
 

@@ -75,9 +75,7 @@ const COMMANDS: &[Command] = &[
     command(&["autoscale"], &[], |node, arguments| {
         tune::autoscale(node, arguments).into()
     }),
-    command(&["cancel_consumer"], &["queue"], |node, arguments| {
-        tune::cancel_consumer(node, arguments).into()
-    }),
+    command(&["cancel_consumer"], &["queue"], tune::cancel_consumer),
     command(&["clock"], &[], |node, _| monitor::clock(node).into()),
     command(&["conf", "dump_conf"], &[], |node, arguments| {
         report::conf(node, arguments).into()

@@ -8,8 +8,8 @@
 //! | `dead` | FAILURE result, dead letter `dead` | ack |
 //! | `discard` | FAILURE result | ack |
 //! | `ignore` | – | ack |
-//! | `reject` | FAILURE result | reject |
-//! | `reject`, back to the queue | – | back to the queue |
+//! | `reject` | FAILURE result (dead letter `dead`, if it was acknowledged early) | reject |
+//! | `reject`, back to the queue | – (the message itself, if it was acknowledged early) | back to the queue |
 //! | `defer` | the same message through the delay ladder | ack |
 //! | not due yet | the same message through the delay ladder | ack |
 //! | revoked before it started | REVOKED result `revoked` | ack |
@@ -158,7 +158,7 @@ pub(crate) fn decide(facts: Facts<'_>, outcome: Outcome) -> Disposition {
 
 /// What follows from a message that cannot run.
 ///
-/// Celery's clients are told nothing of a content type that nobody reads, as by Celery's own workers.
+/// Celery's clients are told nothing of a message that cannot be read, as by Celery's own workers.
 pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>) -> Disposition {
     let status = match poison.reason {
         Reason::Expired => Status::Revoked,
@@ -171,9 +171,13 @@ pub(crate) fn poisoned(poison: &Poison, now: SystemTime, flow: Option<Flow<'_>>)
     let reply = poison
         .reply
         .clone()
-        .filter(|to| poison.reason != Reason::ContentType || to.is_of_coney());
+        .filter(|to| !poison.is_unread || to.is_of_coney());
     let reply = reply.map(|to| {
         let mut reply = Reply::failure(to.id.clone(), status, &poison.report);
+        if let Some(card) = &poison.card {
+            reply.group_id.clone_from(&card.header().group);
+            reply.parent_id.clone_from(&card.header().parent_id);
+        }
         reply.date_done = Some(now);
         (to, reply)
     });
@@ -231,10 +235,16 @@ fn failed(facts: Facts<'_>, next: Next, report: ErrorReport) -> Disposition {
             wait: Some(wait), ..
         } if drawn.is_some() => facts.retried(&report, Again::after(wait, Precision::Fine)),
         Next::Ignore => Disposition::ACK,
+        // what was acknowledged early has to be sent again to come back
+        Next::Reject { requeue: true } if facts.spec.ack == AckMode::Early => Disposition::again(),
         Next::Reject { requeue: true } => Disposition {
             then: Then::Requeue,
             ..Disposition::ACK
         },
+        // and what the broker has given away it cannot hand to the dead letters
+        Next::Reject { requeue: false } if facts.spec.ack == AckMode::Early => {
+            facts.given_up(rejected(&report), Some(Reason::Dead))
+        }
         Next::Reject { requeue: false } => Disposition {
             then: Then::Reject,
             ..facts.given_up(rejected(&report), None)

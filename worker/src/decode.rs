@@ -17,7 +17,6 @@ use coney_protocol::id::TaskId;
 use coney_protocol::inject::States;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::property::{Properties, Table, Value};
-use coney_protocol::trace::TraceContext;
 use coney_protocol::wire::{self, Limits, Undecoded};
 
 use crate::card::Card;
@@ -43,7 +42,6 @@ pub(crate) struct Received {
 
 /// An attempt that can run: everything but the run itself is decided.
 pub(crate) struct Job {
-    pub(crate) handler: Handler,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
     /// What shall follow.
@@ -57,6 +55,8 @@ pub(crate) struct Job {
 pub(crate) struct Poison {
     pub(crate) reason: Reason,
     pub(crate) report: ErrorReport,
+    /// True if the message itself cannot be read, whatever it asks for.
+    pub(crate) is_unread: bool,
     pub(crate) letter: Letter,
     /// Where a caller waits, if one does, and under which id.
     pub(crate) reply: Option<ReplyAddress>,
@@ -138,7 +138,7 @@ impl Decoder {
             _ => Ok(Some(redeliveries)),
         };
         let card = Arc::new(Card {
-            message,
+            message: Arc::new(message),
             exchange,
             routing_key,
             redelivered,
@@ -192,7 +192,6 @@ impl Decoder {
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
             Ok((attempt, plan)) => Ok(Job {
-                handler: handler.clone(),
                 context,
                 attempt,
                 plan,
@@ -242,15 +241,8 @@ impl Decoder {
     ) -> Inner {
         let Received { card, handler, .. } = received;
         let header = card.header();
-        let trace = header
-            .trace()
-            .map_or_else(TraceContext::start, |t| t.child());
-        let mut parts = Inner::new(header.task.clone(), header.id.clone());
-        parts.attempt = header.attempt();
+        let mut parts = Inner::of(Arc::clone(&card.message));
         parts.queue = self.queue.to_string();
-        parts.root_id = header.root().clone();
-        parts.parent_id.clone_from(&header.parent_id);
-        parts.expires = header.expires;
         parts.time_limit = time_limit;
         parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
         parts.hostname = self.worker.to_string();
@@ -260,9 +252,7 @@ impl Decoder {
             priority: header.priority,
             redelivered: card.redelivered,
         };
-        parts.trace = trace;
         parts.headers = own_headers(&header.extra);
-        parts.header = Arc::new(header.clone());
         parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
         let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
@@ -286,11 +276,16 @@ fn own_headers(extra: &Table) -> Table {
 struct Refused {
     reason: Reason,
     report: ErrorReport,
+    is_unread: bool,
 }
 
 impl Refused {
     fn new(reason: Reason, report: ErrorReport) -> Box<Self> {
-        Box::new(Self { reason, report })
+        Box::new(Self {
+            reason,
+            report,
+            is_unread: false,
+        })
     }
 
     /// The message that is refused.
@@ -298,6 +293,7 @@ impl Refused {
         Box::new(NoJob::Poison(Poison {
             reason: self.reason,
             report: self.report,
+            is_unread: self.is_unread,
             reply: ReplyAddress::of(card.header()),
             letter: Letter::of(&card.message),
             card: Some(card),
@@ -324,7 +320,12 @@ impl Refused {
             }
             _ => Reason::Decode,
         };
-        Self::new(reason, ErrorReport::of(error))
+        Box::new(Self {
+            reason,
+            report: ErrorReport::of(error),
+            // what is too large could be read elsewhere
+            is_unread: reason != Reason::TooLarge,
+        })
     }
 }
 
@@ -368,6 +369,7 @@ fn poison_of(undecoded: Box<Undecoded>) -> Box<NoJob> {
     Box::new(NoJob::Poison(Poison {
         reason: refused.reason,
         report: refused.report,
+        is_unread: refused.is_unread,
         reply: ReplyAddress::new(undecoded.reply_to, undecoded.correlation_id, undecoded.id),
         letter: Letter::new(undecoded.properties, undecoded.body),
         card: None,
@@ -385,6 +387,7 @@ pub(crate) fn unreadable(why: Unreadable, properties: Properties, body: Bytes) -
     Box::new(NoJob::Poison(Poison {
         reason: Reason::Decode,
         report: ErrorReport::new("DecodeError", why.to_string()),
+        is_unread: true,
         reply,
         letter: Letter::new(properties, body),
         card: None,

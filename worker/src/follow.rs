@@ -102,6 +102,9 @@ impl Follower {
         outgoing: &Outgoing,
     ) -> Result<Option<Box<Undeliverable>>, Unsettled> {
         let (mut properties, body) = wire::encode(&outgoing.message());
+        if self.broker.preset() == Preset::Celery {
+            wire::write_out(&mut properties);
+        }
         properties.message_id = Some(id.to_owned());
         let address = self.address(outgoing);
         let letter = Letter::new(properties, body);

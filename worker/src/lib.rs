@@ -5,15 +5,17 @@
 //!
 //! | stage | from | to |
 //! |---|---|---|
-//! | [`consume`] | a queue | a `Delivery`, once a slot is free |
-//! | [`decode`] | `Delivery` | `Job`, or `Poison` |
+//! | [`consume`] | a queue | a `Delivery`; a slot for it, if it can run |
+//! | [`decode`] | `Delivery` | on receipt `Received`, in a slot `Job`, or why neither |
 //! | [`execute`] | `Job` | [`Outcome`](outcome::Outcome) |
 //! | [`decide`] | `Outcome` | `Disposition`, purely |
 //! | [`settle`] | `Disposition` | publishes, confirmed; then the ack |
 //!
 //! Around them: [`builder`] checks the set-up once, [`registry`] and [`handler`] find the task of a name, [`pipeline`]
-//! strings the stages together, [`listen`] and [`revocations`] cancel tasks, [`worker`] owns the loops, [`shutdown`] ends them, [`uplink`] tells progress,
-//! [`banner`] and [`telemetry`] say what goes on.
+//! strings the stages together, `flow` and `follow` send what a message says shall follow, [`listen`] and [`revocations`]
+//! cancel tasks, [`worker`] owns the loops and [`shutdown`] ends them. A running worker is a `node`: its `queues`, `pool`s
+//! and `limits` can change, its `roster` knows what is here, `control` answers who asks and `events` tell who listens.
+//! [`uplink`] tells progress, [`banner`] and [`telemetry`] say what goes on.
 
 mod activity;
 pub mod banner;

@@ -13,8 +13,14 @@ use coney_protocol::rate::Rate;
 /// effect soon.
 const ASKS_AGAIN: Duration = Duration::from_secs(10);
 
-/// So many bookings of tasks that did not come back are kept before they are looked through.
+/// For each that waits it may be so much more: if many wait, they must not do nothing but ask.
+const ASKS_APART: Duration = Duration::from_millis(5);
+
+/// So many bookings there are before those of tasks that did not come back are looked for.
 const BOOKINGS: usize = 1024;
+
+/// So many tasks have a booking at most. Those behind them ask again, and get one when there is room.
+const MOST_BOOKINGS: usize = 50_000;
 
 /// A booking of a task that is so late went to another worker.
 const LOST: Duration = Duration::from_secs(60);
@@ -41,6 +47,8 @@ struct Bucket {
     next: SystemTime,
     /// When those may start that wait for their turn.
     booked: HashMap<TaskId, SystemTime>,
+    /// When they were looked through: not for each new one, which takes longer the more there are.
+    looked: SystemTime,
 }
 
 impl TaskLimits {
@@ -94,37 +102,52 @@ impl Bucket {
             rate,
             next: SystemTime::UNIX_EPOCH,
             booked: HashMap::new(),
+            looked: SystemTime::UNIX_EPOCH,
         }
     }
 
     fn wait(&mut self, id: &TaskId, now: SystemTime) -> Option<Duration> {
-        let start = match self.booked.get(id) {
-            Some(start) => *start,
-            None => {
-                let start = self.next.max(now);
-                self.next = start.checked_add(self.rate.interval()).unwrap_or(start);
-                start
-            }
+        let until = |start: SystemTime| {
+            let wait = start.duration_since(now).ok();
+            wait.filter(|wait| !wait.is_zero())
         };
-        match start.duration_since(now) {
-            Ok(wait) if !wait.is_zero() => {
-                self.book(id, start, now);
-                Some(wait.min(ASKS_AGAIN))
-            }
-            _ => {
-                self.booked.remove(id);
-                None
-            }
+        if let Some(start) = self.booked.get(id) {
+            return match until(*start) {
+                Some(wait) => Some(wait.min(self.asks_again())),
+                None => {
+                    self.booked.remove(id);
+                    None
+                }
+            };
         }
+        let start = self.next.max(now);
+        let wait = until(start);
+        if wait.is_some() && !self.has_room(now) {
+            return Some(self.asks_again());
+        }
+        self.next = start.checked_add(self.rate.interval()).unwrap_or(start);
+        let wait = wait?;
+        self.booked.insert(id.clone(), start);
+        Some(wait.min(self.asks_again()))
     }
 
-    fn book(&mut self, id: &TaskId, start: SystemTime, now: SystemTime) {
-        if self.booked.len() >= BOOKINGS {
+    /// After what time those ask again that wait.
+    fn asks_again(&self) -> Duration {
+        let waiting = u32::try_from(self.booked.len()).unwrap_or(u32::MAX);
+        ASKS_AGAIN.max(ASKS_APART.saturating_mul(waiting))
+    }
+
+    /// True if there may be one booking more.
+    fn has_room(&mut self, now: SystemTime) -> bool {
+        let since = now.duration_since(self.looked);
+        let is_due = since.map_or(true, |since| since >= ASKS_AGAIN);
+        if is_due && self.booked.len() >= BOOKINGS {
+            self.looked = now;
             self.booked.retain(|_, start| {
                 now.duration_since(*start).is_ok_and(|late| late < LOST) || *start > now
             });
         }
-        self.booked.insert(id.clone(), start);
+        self.booked.len() < MOST_BOOKINGS
     }
 }
 
@@ -174,6 +197,29 @@ mod tests {
         bucket.wait(&"first".into(), at(1000));
         bucket.wait(&"second".into(), at(1000));
         assert!(bucket.booked.len() <= 2);
+    }
+
+    #[test]
+    fn a_long_line_asks_seldom_and_is_booked_up_to_a_length() {
+        let mut bucket = Bucket::new(Rate::per_second(1.0));
+        let id = |n: usize| TaskId::from(format!("{n}"));
+        for n in 0..=1000 {
+            bucket.wait(&id(n), at(1));
+        }
+        assert_eq!(bucket.wait(&id(1000), at(1)), Some(ASKS_AGAIN));
+        for n in 1001..MOST_BOOKINGS + 10 {
+            bucket.wait(&id(n), at(1));
+        }
+        assert_eq!(bucket.booked.len(), MOST_BOOKINGS);
+        let (next, late) = (bucket.next, Some(Duration::from_secs(250)));
+        // who has no booking takes no turn
+        assert_eq!(bucket.wait(&id(MOST_BOOKINGS + 5), at(1)), late);
+        assert_eq!(bucket.next, next);
+        // who has one keeps it, and makes room when its turn has come
+        assert_eq!(bucket.wait(&id(1), at(2)), None);
+        assert_eq!(bucket.wait(&id(MOST_BOOKINGS + 5), at(2)), late);
+        assert_ne!(bucket.next, next);
+        assert_eq!(bucket.booked.len(), MOST_BOOKINGS);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Node {
 fn counts(roster: &Arc<Roster>) -> Box<dyn Fn() -> Counts + Send + Sync> {
     let roster = Arc::clone(roster);
     Box::new(move || Counts {
-        active: u64::try_from(roster.active().len()).unwrap_or(u64::MAX),
-        processed: roster.totals().values().sum(),
+        active: u64::try_from(roster.running()).unwrap_or(u64::MAX),
+        processed: roster.total(),
     })
 }

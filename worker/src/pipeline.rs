@@ -21,7 +21,9 @@ use tracing::{debug, info};
 
 use crate::activity::Counted;
 use crate::card::Card;
-use crate::decide::{Disposition, Facts, Then, decide, early, poisoned, revoked, time_limit};
+use crate::decide::{
+    Again, Disposition, Facts, Then, decide, early, poisoned, revoked, time_limit,
+};
 use crate::decode::{self, Arrived, Decoder, Job, NoJob, Poison, Received};
 use crate::events::Events;
 use crate::execute::{Limits, execute};
@@ -120,7 +122,10 @@ impl Pipeline {
             Err(no_job) => {
                 if let NoJob::Early(card, wait) = &*no_job {
                     drop(self.seat(card));
-                    self.roster.schedule(card, self.now() + *wait);
+                    // as the message says it, not as it is reckoned from here
+                    let eta = card.header().eta;
+                    let eta = eta.unwrap_or_else(|| self.now() + *wait);
+                    self.roster.schedule(card, eta);
                 }
                 Err(Rest::NoJob(no_job, acker, work))
             }
@@ -200,10 +205,7 @@ impl Pipeline {
             .decoder
             .start(&received, time, self.abort.child_token())
         {
-            Ok(job) => {
-                self.perform(job, &received.card, time, seat, acker, slot)
-                    .await
-            }
+            Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
             Err(no_job) => self.refuse(*no_job, acker).await,
         }
     }
@@ -239,19 +241,19 @@ impl Pipeline {
     async fn perform(
         &self,
         job: Job,
-        card: &Arc<Card>,
+        received: &Received,
         time: TimeLimit,
         seat: &Seat,
         acker: Acker,
         slot: Slot,
     ) -> bool {
         let Job {
-            handler,
             context,
             attempt,
             plan,
             entered,
         } = job;
+        let Received { card, handler, .. } = received;
         let header = card.header();
         let spec = handler.spec();
         let acker = match spec.ack {
@@ -275,12 +277,14 @@ impl Pipeline {
         let goes_on = self.outlives_connection || spec.blocking;
         let delivery = acker.as_ref().filter(|_| !goes_on);
         if spec.track_started {
-            tell_caller(&context).await;
+            // nobody waits for the news when the worker stops at once
+            let told = tell_caller(&context);
+            self.abort.run_until_cancelled(told).await;
         }
         let started = Instant::now();
         let outcome = {
             let _running = telemetry::Running::on(queue);
-            execute(&handler, &context, attempt, &limits, delivery, slot).await
+            execute(handler, &context, attempt, &limits, delivery, slot).await
         };
         let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {
@@ -303,10 +307,36 @@ impl Pipeline {
             self.cancelled(header, "a running task was cancelled");
         }
         tell(header, queue, disposition.outcome(), started);
+        self.expect_again(card, &disposition);
         if let Some(ending) = ending {
             self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
         }
         self.settle(disposition, &card.message, acker).await
+    }
+
+    /// Notes that the next attempt of a task waits in the broker, for Celery's tools: its workers receive it at once and
+    /// wait with it, so monitors hear of it now, and not when it comes back.
+    fn expect_again(&self, card: &Card, disposition: &Disposition) {
+        let Disposition {
+            again: Some(Again::After(_)),
+            header: Some(header),
+            ..
+        } = disposition
+        else {
+            return;
+        };
+        let is_told = self.settler.broker.preset() == Preset::Celery;
+        let Some(eta) = header.eta.filter(|_| is_told) else {
+            return;
+        };
+        let next = Arc::new(Card {
+            message: Arc::new(Message::new(header.clone(), card.message.body.clone())),
+            exchange: card.exchange.clone(),
+            routing_key: card.routing_key.clone(),
+            redelivered: false,
+        });
+        self.events.received(&next);
+        self.roster.schedule(&next, eta);
     }
 
     fn tell_monitors(
@@ -372,6 +402,11 @@ impl Pipeline {
         if let Some(card) = &poison.card {
             match poison.reason {
                 Reason::Expired => self.events.revoked(card, false, None, true),
+                Reason::Arguments => {
+                    // Celery calls the task to learn that they do not fit
+                    self.events.started(card);
+                    self.events.failed(card, &poison.report);
+                }
                 _ => self.events.failed(card, &poison.report),
             }
         }
@@ -379,7 +414,8 @@ impl Pipeline {
         let plan = card.and_then(|card| self.decoder.plan(card));
         let flow = card.map(|card| self.flow(plan.as_ref(), card.header()));
         let mut disposition = poisoned(&poison, self.now(), flow);
-        if self.settler.broker.preset() == Preset::Celery && poison.reason != Reason::Expired {
+        let is_refused = !matches!(poison.reason, Reason::Expired | Reason::Arguments);
+        if self.settler.broker.preset() == Preset::Celery && is_refused {
             // who runs the queue may have given it a dead-letter exchange of its own
             disposition.then = Then::Reject;
         }

@@ -106,7 +106,10 @@ impl Pool {
         let repaid = by.min(state.owed);
         state.owed -= repaid;
         self.0.slots.add_permits(by - repaid);
-        self.0.size.send_modify(|size| *size += by);
+        self.0.size.send_if_modified(|size| {
+            *size += by;
+            by > 0
+        });
     }
 
     /// Takes slots away, free ones at once and others when their tasks end; at least one stays.
@@ -115,7 +118,10 @@ impl Pool {
         let by = by.min(self.size().saturating_sub(1));
         let free = self.0.slots.forget_permits(by);
         state.owed += by - free;
-        self.0.size.send_modify(|size| *size -= by);
+        self.0.size.send_if_modified(|size| {
+            *size -= by;
+            by > 0
+        });
     }
 
     /// The sizes between which it follows its load, if it does.
@@ -143,6 +149,8 @@ impl Pool {
             let Some(Range { min, max }) = self.range() else {
                 continue;
             };
+            // one slot stays, also between 0 and some
+            let min = min.max(1);
             let (size, free, waiting) = (self.size(), self.0.slots.available_permits(), waiting());
             if free == 0 {
                 busy_since = Instant::now();
@@ -245,5 +253,16 @@ mod tests {
             () = pool.follow_load(waiting(0)) => {}
             size = sizes.wait_for(|size| *size == 1) => drop(size),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_slot_is_not_given_up_again_and_again() {
+        let pool = Pool::new(1);
+        pool.follow(Range { min: 0, max: 3 });
+        let mut sizes = pool.sizes();
+        let following = pool.follow_load(|| 0);
+        assert!(tokio::time::timeout(KEPT * 3, following).await.is_err());
+        assert_eq!((pool.size(), free(&pool)), (1, 1));
+        assert!(sizes.changed().now_or_never().is_none());
     }
 }

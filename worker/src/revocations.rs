@@ -219,10 +219,17 @@ impl<K> Default for Memory<K> {
 
 impl<K: Clone + Eq + Hash> Memory<K> {
     fn note(&mut self, key: K, now: Instant, most: usize) {
-        self.order.push_back((now, key.clone()));
-        self.last.insert(key, now);
-        while self.order.len() > most {
+        if self.last.insert(key.clone(), now) == Some(now) {
+            return;
+        }
+        self.order.push_back((now, key));
+        while self.last.len() > most {
             self.forget_first();
+        }
+        // workers tell each other all that they know whenever one starts
+        if self.order.len() > 2 * most {
+            let Self { last, order } = self;
+            order.retain(|(at, key)| last.get(key) == Some(at));
         }
     }
 
@@ -363,6 +370,23 @@ mod tests {
         let book = revocations.lock();
         let (last, order) = (&book.revoked.last, &book.revoked.order);
         assert_eq!((last.len(), order.len()), (10, 10));
+    }
+
+    #[test]
+    fn what_is_said_again_pushes_nothing_else_out() {
+        let revocations = Revocations::new(HOUR, 10);
+        let start = Instant::now();
+        revocations.flag([id(0)], start);
+        for n in 1..1_000 {
+            let now = start + Duration::from_millis(n);
+            revocations.flag((1..10).map(id), now);
+            revocations.flag((1..10).map(id), now);
+        }
+        let now = start + Duration::from_secs(1);
+        assert_eq!(revocations.list(now), (0..10).map(id).collect::<Vec<_>>());
+        assert!(revocations.lock().revoked.order.len() <= 20);
+        revocations.flag([id(10)], now);
+        assert!(!revocations.is_revoked(&task(0), now));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::card::Card;
 /// How many of the tasks that were sent to wait are remembered; the oldest are forgotten first.
 const MOST_SCHEDULED: usize = 10_000;
 
+/// How many bytes their bodies may have together.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 /// What a worker has received and not finished. One short lock; whoever asks gets copies of pointers.
 #[derive(Debug, Default)]
 pub(crate) struct Roster(Mutex<Book>);
@@ -19,10 +22,24 @@ pub(crate) struct Roster(Mutex<Book>);
 struct Book {
     next: u64,
     here: BTreeMap<u64, Entry>,
-    scheduled: HashMap<TaskId, Scheduled>,
-    /// The ids of those in the order in which they were sent away, and of some that have come back since.
-    sent_away: VecDeque<TaskId>,
+    scheduled: Away,
     accepted: HashMap<String, u64>,
+}
+
+/// What was sent to wait in the broker.
+#[derive(Debug, Default)]
+struct Away {
+    tasks: HashMap<TaskId, Waiting>,
+    /// Their ids in the order in which they were sent away, and of some that have come back since.
+    order: VecDeque<(u64, TaskId)>,
+    next: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    scheduled: Scheduled,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -65,7 +82,7 @@ impl Roster {
         let mut book = self.book();
         let number = book.next;
         book.next += 1;
-        let comes_back = book.scheduled.remove(card.id()).is_some();
+        let comes_back = book.scheduled.remove(card.id());
         let entry = Entry {
             card: Arc::clone(card),
             started: None,
@@ -81,16 +98,8 @@ impl Roster {
 
     /// Notes that a message was sent to wait in the broker.
     pub(crate) fn schedule(&self, card: &Arc<Card>, eta: SystemTime) {
-        let mut book = self.book();
         let card = Arc::clone(card);
-        let id = card.id().clone();
-        book.sent_away.push_back(id.clone());
-        book.scheduled.insert(id, Scheduled { card, eta });
-        if book.sent_away.len() > MOST_SCHEDULED
-            && let Some(oldest) = book.sent_away.pop_front()
-        {
-            book.scheduled.remove(&oldest);
-        }
+        self.book().scheduled.add(Scheduled { card, eta });
     }
 
     /// What waits for a slot, in the order in which it came.
@@ -112,9 +121,7 @@ impl Roster {
     /// What this worker sent to wait in the broker and has not seen again, the next one first, as far as it is not due at
     /// `now`.
     pub(crate) fn scheduled(&self, now: SystemTime) -> Vec<Scheduled> {
-        let mut book = self.book();
-        book.scheduled.retain(|_, waiting| waiting.eta > now);
-        let mut scheduled: Vec<_> = book.scheduled.values().cloned().collect();
+        let mut scheduled = self.book().scheduled.after(now);
         scheduled.sort_by_key(|waiting| waiting.eta);
         scheduled
     }
@@ -129,8 +136,20 @@ impl Roster {
                 None => Place::Reserved(Arc::clone(&entry.card)),
             });
         }
-        let waiting = book.scheduled.get(id).filter(|waiting| waiting.eta > now);
-        waiting.cloned().map(Place::Scheduled)
+        let waiting = book.scheduled.tasks.get(id)?.scheduled.clone();
+        (waiting.eta > now).then_some(Place::Scheduled(waiting))
+    }
+
+    /// How many tasks run.
+    pub(crate) fn running(&self) -> usize {
+        let book = self.book();
+        let started = |entry: &&Entry| entry.started.is_some();
+        book.here.values().filter(started).count()
+    }
+
+    /// How many tasks were started.
+    pub(crate) fn total(&self) -> u64 {
+        self.book().accepted.values().sum()
     }
 
     /// How many tasks of each name were started.
@@ -143,6 +162,56 @@ impl Roster {
         // nothing can panic while it is held
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Away {
+    fn add(&mut self, scheduled: Scheduled) {
+        let id = scheduled.card.id().clone();
+        self.remove(&id);
+        let number = self.next;
+        self.next += 1;
+        self.bytes += size(&scheduled);
+        self.order.push_back((number, id.clone()));
+        self.tasks.insert(id, Waiting { scheduled, number });
+        while self.order.len() > MOST_SCHEDULED || self.bytes > MOST_BYTES {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets a task; true if it was known.
+    fn remove(&mut self, id: &TaskId) -> bool {
+        let known = self.tasks.remove(id);
+        if let Some(waiting) = &known {
+            self.bytes -= size(&waiting.scheduled);
+        }
+        known.is_some()
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((number, id)) = self.order.pop_front()
+            // sent away again since: the later entry counts
+            && self.tasks.get(&id).is_some_and(|w| w.number == number)
+        {
+            self.remove(&id);
+        }
+    }
+
+    /// Those that are not due yet; the others are forgotten.
+    fn after(&mut self, now: SystemTime) -> Vec<Scheduled> {
+        let Self { tasks, bytes, .. } = self;
+        tasks.retain(|_, waiting| {
+            let is_early = waiting.scheduled.eta > now;
+            if !is_early {
+                *bytes -= size(&waiting.scheduled);
+            }
+            is_early
+        });
+        tasks.values().map(|w| w.scheduled.clone()).collect()
+    }
+}
+
+fn size(scheduled: &Scheduled) -> usize {
+    scheduled.card.message.body.bytes.len()
 }
 
 impl Entry {
@@ -201,8 +270,15 @@ mod tests {
     use super::*;
 
     fn card(id: &str) -> Arc<Card> {
+        with_body(id, "[[],{},{}]".to_owned())
+    }
+
+    fn with_body(id: &str, body: String) -> Arc<Card> {
         Arc::new(Card {
-            message: Message::new(Header::new("t", TaskId::from(id)), Body::json("[[],{},{}]")),
+            message: Arc::new(Message::new(
+                Header::new("t", TaskId::from(id)),
+                Body::json(body),
+            )),
             exchange: String::new(),
             routing_key: "q".to_owned(),
             redelivered: false,
@@ -248,5 +324,39 @@ mod tests {
         assert!(roster.receive(&card("b")).comes_back());
         assert!(!roster.receive(&card("c")).comes_back());
         assert!(roster.scheduled(at(10)).is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_to_wait_takes_so_much_memory_at_most() {
+        let roster = Arc::new(Roster::default());
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let large = || "x".repeat(MOST_BYTES / 4);
+        for id in ["a", "b", "a", "c", "d", "e"] {
+            roster.schedule(&with_body(id, large()), at(10));
+        }
+        let known = |id: &str| roster.find(&id.into(), at(0)).is_some();
+        // the first one of `a` is not what counts
+        let all = ["a", "b", "c", "d", "e"].map(known);
+        assert_eq!(all, [true, false, true, true, true]);
+        assert!(roster.receive(&card("a")).comes_back());
+        roster.schedule(&with_body("f", large()), at(10));
+        assert!(known("c") && known("f") && !known("a"));
+        assert!(roster.scheduled(at(10)).is_empty());
+        assert_eq!(roster.book().scheduled.bytes, 0);
+    }
+
+    #[test]
+    fn so_many_are_remembered_at_most() {
+        let roster = Arc::new(Roster::default());
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        roster.schedule(&card("0"), at(10));
+        roster.schedule(&card("0"), at(10));
+        for n in 1..MOST_SCHEDULED {
+            roster.schedule(&card(&n.to_string()), at(10));
+        }
+        assert_eq!(roster.scheduled(at(0)).len(), MOST_SCHEDULED);
+        roster.schedule(&card("last"), at(10));
+        assert_eq!(roster.scheduled(at(0)).len(), MOST_SCHEDULED);
+        assert!(roster.find(&"0".into(), at(0)).is_none());
     }
 }

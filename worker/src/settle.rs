@@ -230,6 +230,9 @@ impl Settler {
 
     /// Waits while what follows from other tasks of the queue is not confirmed for longer than it should be.
     pub(crate) async fn keeps_up(&self) {
+        if *self.late.borrow() == 0 {
+            return;
+        }
         let mut late = self.late.subscribe();
         // what is returned is a lock, not to be kept
         drop(late.wait_for(|late| *late == 0).await);

@@ -38,8 +38,8 @@ pub enum CanvasError {
         /// How deep they may be.
         most: usize,
     },
-    /// What the steps would carry is more than a message may.
-    #[error("the remaining steps take more than {most} bytes")]
+    /// What the tasks would carry all together is too much.
+    #[error("what shall follow takes more than {most} bytes")]
     TooLarge {
         /// How much they may take.
         most: usize,

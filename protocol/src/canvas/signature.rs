@@ -130,6 +130,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pieces<'a> {
 /// A signature has so many options at most: there are some thirty, and stamps.
 const MOST_OPTIONS: usize = 256;
 
+/// The options of a group or chain that say who and where it is: its members have their own.
+const OWN: [&str; 9] = [
+    "task_id",
+    "group_id",
+    "group_index",
+    "root_id",
+    "parent_id",
+    "chain",
+    "link",
+    "link_error",
+    "reply_to",
+];
+
 impl<'a> Pieces<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let (_, raw) = self.0.iter().find(|(key, _)| key == name)?;
@@ -140,19 +153,15 @@ impl<'a> Pieces<'a> {
         self.0.iter().map(|(name, raw)| (&**name, *raw))
     }
 
+    /// How many bytes each member of this has from it.
+    pub(crate) fn spreads(&self) -> usize {
+        let spreads = |name: &str| name == "task_id" || !OWN.contains(&name);
+        let bytes = self.0.iter().filter(|(name, _)| spreads(name));
+        bytes.map(|(name, raw)| name.len() + raw.get().len()).sum()
+    }
+
     /// Lays the options of a group or chain over those of a member, but for what says who and where it is.
     pub(crate) fn lay_over(&mut self, outer: &Self) {
-        const OWN: [&str; 9] = [
-            "task_id",
-            "group_id",
-            "group_index",
-            "root_id",
-            "parent_id",
-            "chain",
-            "link",
-            "link_error",
-            "reply_to",
-        ];
         for (name, raw) in outer.0.iter().filter(|(name, _)| !OWN.contains(&&**name)) {
             match self.0.iter_mut().find(|(key, _)| key == name) {
                 Some((_, old)) => *old = raw,

@@ -82,10 +82,12 @@ fn headers(header: &Header) -> Table {
     table
 }
 
-/// Adds the headers of protocol 2 that say nothing, as Celery's own client writes them.
+/// Adds the headers of protocol 2 that say nothing, and the priority that every message of Celery's has, as Celery's own
+/// client writes them.
 ///
 /// A worker does not miss them; programs that read them by name may.
 pub fn write_out(properties: &mut Properties) {
+    properties.priority.get_or_insert(0);
     let headers = &mut properties.headers;
     let id = headers.get("id").cloned().unwrap_or(Value::Null);
     let rest = [
@@ -136,5 +138,31 @@ fn seconds(duration: Duration) -> Value {
     match i32::try_from(duration.as_secs()) {
         Ok(whole) if duration.subsec_nanos() == 0 => Value::I32(whole),
         _ => Value::F64(duration.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Body;
+
+    #[test]
+    fn what_is_written_out_is_what_celery_writes() {
+        let written = |header: Header| {
+            let (mut properties, _) = encode(&Message::new(header, Body::json("[]")));
+            write_out(&mut properties);
+            properties
+        };
+        let plain = written(Header::new("t", "1".into()));
+        assert_eq!(plain.priority, Some(0));
+        assert!(names::CELERY.iter().all(|name| {
+            let is_optional = ["lang", "argsrepr", "kwargsrepr", "origin", "compression"];
+            is_optional.contains(name) || plain.headers.get(name).is_some()
+        }));
+        let mut header = Header::new("t", "1".into());
+        (header.priority, header.retries) = (Some(7), 2);
+        let own = written(header);
+        assert_eq!(own.priority, Some(7));
+        assert_eq!(own.headers.get("retries"), Some(&Value::I32(2)));
     }
 }

@@ -283,6 +283,22 @@ class TestErrbacks:
         for n in range(3):
             assert inbox.final(f"eb{n}").json["result"] == "failed:failed two"
 
+    def test_what_is_sent_has_all_headers(self, worker):
+        """Programs that read them by name find them, whoever sent the message."""
+        wire = worker.wire()
+        sink = wire.shared_inbox("sink")
+        id = wire.send("wire.fail", embed={"errbacks": [step("wire.errback", queue="sink")]})
+        message = sink.one(lambda m: m.headers.get("parent_id") == id)
+        names = (
+            "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr "
+            "origin ignore_result replaced_task_nesting stamped_headers stamps"
+        )
+        assert set(names.split()) <= set(message.headers)
+        assert message.headers["retries"] == 0 and message.headers["timelimit"] == [None, None]
+        assert message.headers["group"] and message.headers["group_index"] == 0
+        assert message.properties.get("priority", 0) == 0
+        wire.close()
+
     def test_an_errback_knows_its_parent(self, wire, inbox):
         errback = step("wire.errback", reply_to=inbox.queue, task_id="eb")
         wire.send("wire.fail", embed={"errbacks": [errback]}, id="failed three")

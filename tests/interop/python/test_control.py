@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -55,9 +56,10 @@ def waiting(module_worker):
     worker = module_worker
     running = worker.busy(60)
     reserved = [worker.task("sleep").apply_async((0.1,), {"k": n}, priority=3) for n in range(2)]
-    scheduled = worker.task("echo").apply_async((1, "x"), {"k": [1, None]}, countdown=90)
+    eta = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=90)
+    scheduled = worker.task("echo").apply_async((1, "x"), {"k": [1, None]}, eta=eta)
     until(lambda: len(worker.control("reserved")) == 2 and len(worker.control("scheduled")) == 1, "all are there")
-    yield {"running": running, "reserved": reserved, "scheduled": scheduled}
+    yield {"running": running, "reserved": reserved, "scheduled": scheduled, "eta": eta.isoformat()}
 
 
 class TestReplies:
@@ -180,7 +182,7 @@ class TestInspect:
     def test_scheduled(self, module_worker, waiting):
         (entry,) = module_worker.control("scheduled")
         assert set(entry) == {"eta", "priority", "request"}
-        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", entry["eta"])
+        assert entry["eta"] == waiting["eta"]
         assert entry["priority"] == 6
         assert entry["request"]["id"] == waiting["scheduled"].id
         assert entry["request"]["args"] == [1, "x"] and entry["request"]["kwargs"] == {"k": [1, None]}

@@ -112,6 +112,12 @@ class TestTasks:
         assert found[-1]["exception"] == "ValueError('boom')"
         assert "ValueError" in found[-1]["traceback"]
 
+    def test_arguments_that_do_not_fit(self, worker, events):
+        result = worker.delay("add", 1)
+        found = events.of(result.id, "task-failed")
+        assert types(found) == ["task-received", "task-started", "task-failed"]
+        assert found[-1]["exception"].startswith("TypeError(")
+
     def test_a_retry(self, worker, events):
         result = worker.delay("retry_n", 1, 0.01)
         found = events.of(result.id, "task-succeeded")

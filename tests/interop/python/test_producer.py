@@ -1,5 +1,6 @@
 """Clients of coney and workers in Python: the fixture producer sends, Celery runs."""
 
+import re
 import time
 
 import pytest
@@ -48,7 +49,8 @@ class TestCalls:
         )["result"]
         assert seen["delivery_info"]["priority"] == 5 and seen["timelimit"] == [60, 30]
         assert seen["expires"] and seen["eta"] is None and seen["retries"] == 0
-        assert seen["correlation_id"] == seen["id"] and seen["reply_to"] and seen["origin"]
+        assert seen["correlation_id"] == seen["id"] and seen["reply_to"]
+        assert re.fullmatch(r"gen\d+@.+", seen["origin"])
         assert seen["delivery_info"]["routing_key"] == "celery"
 
     def test_a_countdown(self, produce):
@@ -90,6 +92,12 @@ class TestWorkflows:
         seen = produce(group=[{"task": "wire.ids", "args": [n]} for n in range(3)], wait=SOON)["result"]
         assert [each["group_index"] for each in seen] == [0, 1, 2]
         assert len({each["group"] for each in seen}) == 1 and seen[0]["group"]
+
+    def test_the_id_of_a_workflow_may_be_given(self, produce):
+        last = produce(chain=[{"task": "wire.ids"}, {"task": "wire.ids"}], task_id="the last one", wait=SOON)
+        assert last["id"] == last["result"]["id"] == "the last one"
+        several = produce(group=[{"task": "wire.ids"}, {"task": "wire.ids"}], task_id="the group", wait=SOON)
+        assert several["id"] == "the group" and {each["group"] for each in several["result"]} == {"the group"}
 
     def test_ids_along_a_chain(self, produce):
         last = produce(chain=[{"task": "wire.ids"}, {"task": "wire.ids"}], wait=SOON)["result"]
@@ -152,6 +160,7 @@ class TestMessages:
         properties = message.properties
         assert properties["content_type"] == "application/json" and properties["content_encoding"] == "utf-8"
         assert properties["delivery_mode"] == 2 and properties["correlation_id"] == answer["id"]
+        assert properties["priority"] == 0
         assert message.exchange == "" or message.exchange == "celery"
 
     def test_expires_is_a_header(self, sent):
@@ -172,6 +181,17 @@ class TestMessages:
         assert [step["task"] for step in message.json[2]["chain"]] == ["wire.mul", "wire.add"]
         for step in message.json[2]["chain"]:
             assert step["options"]["task_id"] and step["options"]["reply_to"] == message.properties["reply_to"]
+
+
+    def test_links_of_a_chain_are_those_of_its_steps(self, sent):
+        links = {"link": [{"task": "wire.echo"}], "link_error": [{"task": "wire.errback"}]}
+        _, message = sent(chain=[{"task": "wire.noop"}, {"task": "wire.mul", "args": [1]}], **links)
+        embed = message.json[2]
+        (last,) = embed["chain"]
+        assert not embed["callbacks"]
+        assert [each["task"] for each in last["options"]["link"]] == ["wire.echo"]
+        for errbacks in (embed["errbacks"], last["options"]["link_error"]):
+            assert [each["task"] for each in errbacks] == ["wire.errback"]
 
 
 class TestControl:

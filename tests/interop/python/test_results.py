@@ -28,6 +28,15 @@ class TestSuccess:
         body = inbox.final().json
         assert body["group_id"] == "g" and body["parent_id"] == "p"
 
+    @pytest.mark.parametrize("name", ["add", "fail", "tracked", "progress", "mul"])
+    def test_every_state_names_group_and_parent(self, wire, inbox, name):
+        args = {"add": [1], "tracked": [0], "progress": [1, 0], "mul": [2, 2]}.get(name, [])
+        headers = {"group": "g", "group_index": 0, "parent_id": "p"}
+        wire.send(f"wire.{name}", args, reply_to=inbox, headers=headers)
+        inbox.final()
+        for message in inbox.messages:
+            assert (message.json["group_id"], message.json["parent_id"]) == ("g", "p"), message
+
     def test_extended_fields_are_off(self, wire, inbox):
         wire.send("wire.add", [2, 3], reply_to=inbox)
         assert not {"name", "args", "kwargs", "worker", "retries", "queue"} & set(inbox.final().json)
@@ -65,6 +74,10 @@ class TestFailure:
         with pytest.raises(ValueError) as raised:
             worker.call("fail", "no good")
         assert type(raised.value) is ValueError and raised.value.args == ("no good",)
+
+    def test_further_arguments_are_taken(self, worker):
+        with pytest.raises(ValueError, match="^boom$"):
+            worker.call("fail", "boom", 1, token="y")
 
     def test_the_default_message(self, worker):
         with pytest.raises(ValueError, match="^boom$"):
@@ -198,7 +211,7 @@ class TestExceptionsOfCelery:
         worker.control("revoke", task_id="to be revoked")
         wire.send("wire.add", [1, 1], id="to be revoked", reply_to=inbox)
         body = inbox.final().json
-        assert body["status"] == "REVOKED"
+        assert body["status"] == "REVOKED" and body["traceback"] is None
         assert body["result"] == {
             "exc_type": "TaskRevokedError",
             "exc_message": ["revoked"],

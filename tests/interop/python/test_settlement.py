@@ -74,6 +74,17 @@ class TestPoison:
         assert found.bytes == body
         wire.close()
 
+    @pytest.mark.parametrize("kind", ["an empty body", "an object", "a short array", "no JSON", "retries that are text"])
+    def test_nobody_is_told(self, module_worker, kind):
+        body, headers = POISON[kind]
+        wire = module_worker.wire()
+        inbox = wire.inbox()
+        wire.publish(body, headers, reply_to=inbox.queue)
+        wire.send("wire.add", [1, 1], reply_to=inbox)
+        inbox.final()
+        assert [message.json["status"] for message in inbox.during(0.3)] == ["SUCCESS"]
+        wire.close()
+
     def test_a_chain_of_100000_steps_is_refused_or_run(self, module_worker):
         wire = module_worker.wire()
         inbox = wire.inbox()
@@ -127,6 +138,25 @@ class TestRefused:
         wire.close()
 
 
+class TestBadArguments:
+    def test_the_message_is_acknowledged(self, module_worker):
+        """It failed, which is no reason for the broker to take it for a dead letter."""
+        wire = module_worker.wire()
+        wire.channel.exchange_declare("refused", "fanout", durable=True, auto_delete=False)
+        refused = wire.inbox("refused", "")
+        arguments = {"x-dead-letter-exchange": "refused"}
+        wire.channel.queue_declare("guarded", durable=True, auto_delete=False, arguments=arguments)
+        module_worker.control("add_consumer", queue="guarded", queue_arguments=arguments)
+        inbox = wire.inbox()
+        wire.send("wire.add", [1], id="no fit", reply_to=inbox, routing_key="guarded")
+        assert inbox.final().json["result"]["exc_type"] == "TypeError"
+        wire.send("wire.nope", id="unknown", routing_key="guarded")
+        refused.one(lambda message: message.headers.get("id") == "unknown")
+        assert [message.headers["id"] for message in refused.messages] == ["unknown"]
+        module_worker.control("cancel_consumer", queue="guarded")
+        wire.close()
+
+
 class TestAcknowledged:
     def test_nothing_is_left_when_all_is_done(self, module_worker):
         for _ in range(20):
@@ -138,7 +168,6 @@ class TestAcknowledged:
         assert wire.waiting("celery") == 0
         wire.close()
 
-    @pytest.mark.python_only("coney acknowledges when the task is done")
     def test_a_running_task_is_acknowledged(self, module_worker):
         result = module_worker.delay("sleep", 20)
         (task,) = until(lambda: module_worker.control("active"))

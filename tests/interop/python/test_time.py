@@ -132,6 +132,14 @@ class TestRetries:
         worker.call("retry_n", 1, 0.7)
         assert time.monotonic() - begin >= 0.69
 
+    def test_a_retry_that_waits_is_scheduled(self, worker):
+        result = worker.delay("retry_n", 1, 3)
+        ours = lambda: [e for e in worker.control("scheduled") if e["request"]["id"] == result.id]
+        (entry,) = until(ours, "the next attempt is scheduled", deadline=2.5)
+        assert entry["request"]["type"] == "wire.retry_n" and entry["request"]["args"] == [1, 3]
+        assert result.get(timeout=SOON)["retries"] == 1
+        assert not ours()
+
     def test_a_retry_without_delay(self, worker):
         assert worker.call("retry_n", 3, 0)["retries"] == 3
 

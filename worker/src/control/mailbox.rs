@@ -1,15 +1,18 @@
 //! Where requests arrive and replies leave.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coney_amqp::{Broker, ConsumeError, Consumer, ConsumerSpec, Delivery, Outbox, Publication};
 use coney_protocol::context::BoxFuture;
+use coney_protocol::control::arguments::CommandError;
 use coney_protocol::control::request::{ReplyTo, Request};
 use coney_protocol::control::{clock_of, mailbox, reply};
 use coney_protocol::event::LamportClock;
 use coney_protocol::topology::Route;
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -155,9 +158,22 @@ impl Mailbox {
             return;
         }
         debug!(target: "coney::worker", method, "remote control");
-        match carry_out(&self.node, &method, arguments) {
+        // whatever a command does, the next one is answered
+        let carry_out = AssertUnwindSafe(|| carry_out(&self.node, &method, arguments));
+        let panicked = |_| Answer::Now(Err(CommandError::failed("the command panicked")));
+        match catch_unwind(carry_out).unwrap_or_else(panicked) {
             Answer::Now(said) => self.reply(reply_to, &spoken(said), under_way),
-            Answer::Later(said) => under_way.commands.push_back((reply_to, said)),
+            Answer::Later(mut said) => {
+                // at once if it can and none waits before it
+                let first = under_way
+                    .commands
+                    .is_empty()
+                    .then(|| (&mut said).now_or_never());
+                match first.flatten() {
+                    Some(said) => self.reply(reply_to, &spoken(said), under_way),
+                    None => under_way.commands.push_back((reply_to, said)),
+                }
+            }
             Answer::Never => {}
         }
         if under_way.commands.len() > MOST_LATER {

@@ -14,7 +14,7 @@ use crate::node::Node;
 pub(super) fn stats(node: &Arc<Node>) -> Said {
     let total = node.roster.totals();
     let tasks = total.values().sum();
-    let busy = node.roster.active().len();
+    let busy = node.roster.running();
     let pid = std::process::id();
     let mut stats = Stats::default();
     stats.total = total;

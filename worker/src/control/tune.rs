@@ -184,10 +184,17 @@ fn queue(node: &Node, arguments: &Arguments) -> Result<Opening, CommandError> {
     ))
 }
 
-pub(super) fn cancel_consumer(node: &Arc<Node>, arguments: &Arguments) -> Said {
-    let name = arguments.required_text("queue")?;
-    if node.queues.cancel(name) {
-        info!(target: "coney::worker", queue = name, "no longer consuming a queue, as remote control says");
-    }
-    done(format!("no longer consuming from {name}"))
+/// Answers after the commands before it: the queue may be about to be added.
+pub(super) fn cancel_consumer(node: &Arc<Node>, arguments: &Arguments) -> Answer {
+    let name = match arguments.required_text("queue") {
+        Ok(name) => name.to_owned(),
+        Err(error) => return Answer::Now(Err(error)),
+    };
+    let node = Arc::clone(node);
+    Answer::Later(Box::pin(async move {
+        if node.queues.cancel(&name) {
+            info!(target: "coney::worker", queue = name, "no longer consuming a queue, as remote control says");
+        }
+        done(format!("no longer consuming from {name}"))
+    }))
 }

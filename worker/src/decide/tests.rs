@@ -232,6 +232,26 @@ fn a_task_may_end_in_silence_or_refuse_its_message() {
 }
 
 #[test]
+fn a_message_that_was_acknowledged_early_is_not_lost_when_its_task_refuses_it() {
+    let (header, spec) = (header(), spec().ack(AckMode::Early));
+    let refused = |requeue| {
+        let outcome = failed(Next::Reject { requeue });
+        decide(facts(&header, &spec), outcome)
+    };
+    // nobody else can bring it back
+    let back = refused(true);
+    assert_eq!((back.again, back.then), (Some(Again::Now), Then::Ack));
+    let dead = refused(false);
+    let (reason, _) = dead.dead.as_ref().expect("a dead letter");
+    assert_eq!(*reason, Reason::Dead);
+    let report = dead.reply.as_ref().and_then(|(_, reply)| reply.report());
+    assert_eq!(
+        report.expect("an exception").repr(),
+        "Reject('boom', False)"
+    );
+}
+
+#[test]
 fn a_time_limit_is_told_as_celery_does() {
     for (limit, told) in [
         (1000, "TimeLimitExceeded(1)"),
@@ -384,12 +404,33 @@ fn who_waits_for_a_later_step_is_told_of_a_message_that_does_not_run() {
         let poison = Poison {
             reason,
             report: ErrorReport::new("E", "boom"),
+            is_unread: false,
             letter: crate::settle::Letter::new(Default::default(), "".into()),
             reply: None,
             card: None,
         };
         let disposition = poisoned(&poison, SystemTime::UNIX_EPOCH, Some(flow));
         assert_eq!(followers(&disposition), (vec![], errbacks, told(status)));
+    }
+}
+
+#[test]
+fn celery_s_clients_are_told_nothing_of_what_cannot_be_read() {
+    for (is_unread, reply_to, is_told) in [
+        (true, "5c1e9f3a", false),
+        (false, "5c1e9f3a", true),
+        (true, "coney.reply.5c1e9f3a", true),
+    ] {
+        let poison = Poison {
+            reason: Reason::Decode,
+            report: ErrorReport::new("E", "boom"),
+            is_unread,
+            letter: crate::settle::Letter::new(Default::default(), "".into()),
+            reply: Some(ReplyAddress::of_task(reply_to.to_owned(), "1".into())),
+            card: None,
+        };
+        let disposition = poisoned(&poison, SystemTime::UNIX_EPOCH, None);
+        assert_eq!(disposition.reply.is_some(), is_told, "{poison:?}");
     }
 }
 

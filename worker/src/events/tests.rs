@@ -86,7 +86,7 @@ fn card(id: &str) -> Card {
     header.args_repr = Some("(2, 3)".to_owned());
     header.kwargs_repr = Some("{}".to_owned());
     Card {
-        message: Message::new(header, Body::json(&b"[[2,3],{},{}]"[..])),
+        message: Arc::new(Message::new(header, Body::json(&b"[[2,3],{},{}]"[..]))),
         exchange: String::new(),
         routing_key: "q".to_owned(),
         redelivered: false,

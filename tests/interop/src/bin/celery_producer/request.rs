@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use coney::{
     Client, Compression, DynamicCall, Priority, PublishErrorKind, RawJson, SendError,
-    SendErrorKind, TaskHandle,
+    SendErrorKind, TaskHandle, TaskId,
 };
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -80,6 +80,8 @@ impl Request {
     async fn send_workflow(&self, client: &Client, declare: bool) -> Option<anyhow::Result<Sent>> {
         let place = Place {
             options: &self.options,
+            link: &self.link,
+            link_error: &self.link_error,
             declare,
         };
         match (&self.chain, &self.group) {
@@ -116,7 +118,7 @@ impl Request {
             call = call.kwargs(kwargs);
         }
         let call = workflow::linked(call, client, &self.link, &self.link_error);
-        self.options.on(call)
+        self.options.on(self.options.named(call))
     }
 }
 
@@ -125,6 +127,20 @@ impl Options {
         self.queue.as_deref()
     }
 
+    /// The id of what is sent, if it is given.
+    pub(crate) fn id(&self) -> Option<TaskId> {
+        self.task_id.as_deref().map(TaskId::from)
+    }
+
+    /// The call that has this id: of a chain the last one.
+    pub(crate) fn named(&self, call: DynamicCall<RawJson>) -> DynamicCall<RawJson> {
+        match self.id() {
+            Some(id) => call.id(id),
+            None => call,
+        }
+    }
+
+    /// The call with all other options.
     pub(crate) fn on(
         &self,
         mut call: DynamicCall<RawJson>,
@@ -146,9 +162,6 @@ impl Options {
         }
         if let Some(ignore) = self.ignore_result {
             call = call.ignore_result(ignore);
-        }
-        if let Some(id) = &self.task_id {
-            call = call.id(id.as_str());
         }
         if let Some(name) = &self.compression {
             call = call.compress(match name.as_str() {

@@ -29,6 +29,10 @@ struct Own {
 /// Where the members of a workflow go.
 pub(crate) struct Place<'a> {
     pub(crate) options: &'a Options,
+    /// What follows each end.
+    pub(crate) link: &'a [Signature],
+    /// What follows a failure of any member.
+    pub(crate) link_error: &'a [Signature],
     /// True to declare the queue: it is missing.
     pub(crate) declare: bool,
 }
@@ -56,9 +60,10 @@ impl Signature {
         call.queue_named(queue.unwrap_or_else(coney_interop::queue_name))
     }
 
-    /// The call at the place that all members of the workflow go to.
-    fn member(&self, client: &Client, place: &Place<'_>) -> DynamicCall<RawJson> {
-        let call = self.call(client);
+    /// The call at the place that all members of the workflow go to, with what shall follow it.
+    fn member(&self, client: &Client, place: &Place<'_>, is_end: bool) -> DynamicCall<RawJson> {
+        let link = if is_end { place.link } else { &[] };
+        let call = linked(self.call(client), client, link, place.link_error);
         match (place.options.queue(), place.declare) {
             (Some(queue), true) => call.queue_spec(QueueSpec::from_name(queue.to_owned().into())),
             (Some(queue), false) => call.queue_named(queue),
@@ -120,9 +125,17 @@ pub(crate) async fn send_chain(
 ) -> anyhow::Result<Sent> {
     let (first, later) = steps.split_first().context("an empty chain")?;
     // what is said of the whole is the first's alone, but for the queue
-    let mut all = chain(place.options.on(first.member(client, place))?);
-    for step in later {
-        all = Next::of(step.member(client, place), step.immutable).after(all);
+    let member = |step: &Signature, is_last: bool| {
+        let call = step.member(client, place, is_last);
+        match is_last {
+            true => place.options.named(call),
+            false => call,
+        }
+    };
+    let mut all = chain(place.options.on(member(first, later.is_empty()))?);
+    for (at, step) in later.iter().enumerate() {
+        let call = member(step, at + 1 == later.len());
+        all = Next::of(call, step.immutable).after(all);
     }
     let handle = all.send(client).await?;
     Ok(Sent {
@@ -138,8 +151,10 @@ pub(crate) async fn send_group(
     members: &[Signature],
     place: &Place<'_>,
 ) -> anyhow::Result<Sent> {
-    let id = TaskId::generate();
-    let calls = members.iter().map(|member| member.member(client, place));
+    let id = place.options.id().unwrap_or_else(TaskId::generate);
+    let calls = members
+        .iter()
+        .map(|member| member.member(client, place, true));
     let members = calls.map(|call| place.options.on(call));
     let members = members.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Sent {

@@ -1,4 +1,5 @@
-//! A worker with tasks that show every side of Celery's protocol, for tests with Celery's own clients and tools.
+//! A worker with tasks that show every side of Celery's protocol, for tests with Celery's own clients and tools. All but
+//! `wire.late` are acknowledged when they start, as Celery's tasks are.
 //!
 //! `WIRE_BROKER` says where the broker is, `WIRE_QUEUE` which queue it consumes.
 

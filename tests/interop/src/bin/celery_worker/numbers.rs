@@ -71,19 +71,19 @@ fn both(x: &RawValue, y: &RawValue, operator: &str) -> Result<(Number, Number)> 
     }
 }
 
-#[task(name = "wire.add", retry(max = 3))]
+#[task(name = "wire.add", retry(max = 3), ack = "early")]
 async fn add(x: RawJson, y: RawJson) -> Result<RawJson> {
     let (x, y) = both(&x, &y, "+")?;
     x.plus(y).json()
 }
 
-#[task(name = "wire.mul", retry(max = 3))]
+#[task(name = "wire.mul", retry(max = 3), ack = "early")]
 async fn mul(x: RawJson, y: RawJson) -> Result<RawJson> {
     let (x, y) = both(&x, &y, "*")?;
     x.with(y, i128::checked_mul, |a, b| a * b).json()
 }
 
-#[task(name = "wire.xsum", retry(max = 3))]
+#[task(name = "wire.xsum", retry(max = 3), ack = "early")]
 async fn xsum(numbers: Vec<RawJson>) -> Result<RawJson> {
     total(&numbers)?.json()
 }

@@ -4,7 +4,7 @@ use coney::protocol::wire::time;
 use coney::{Args, Kwargs, RawJson, TaskContext, Value, task};
 use serde_json::{Value as Json, json};
 
-#[task(name = "wire.ids", retry(max = 3))]
+#[task(name = "wire.ids", retry(max = 3), ack = "early")]
 async fn ids(args: Args, ctx: TaskContext) -> Json {
     let header = ctx.header();
     json!({
@@ -17,7 +17,7 @@ async fn ids(args: Args, ctx: TaskContext) -> Json {
     })
 }
 
-#[task(name = "wire.context", retry(max = 3))]
+#[task(name = "wire.context", retry(max = 3), ack = "early")]
 async fn context(_args: Args<RawJson>, _kwargs: Kwargs<RawJson>, ctx: TaskContext) -> Json {
     let (header, delivery) = (ctx.header(), ctx.delivery());
     let limit =

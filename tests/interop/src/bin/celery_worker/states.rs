@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coney::{Args, Exception, Failure, RawJson, Result, TaskContext, task};
+use coney::{Args, Exception, Failure, Kwargs, RawJson, Result, TaskContext, task};
 use serde_json::{Value as Json, json};
 
 use crate::request::headers;
@@ -13,8 +13,13 @@ async fn sleeps(seconds: f64, ctx: &TaskContext) -> bool {
     ctx.soft_limit().run_until_cancelled(sleep).await.is_some()
 }
 
-#[task(name = "wire.sleep", retry(max = 0))]
-async fn sleep(seconds: RawJson, _further: Args<RawJson>, ctx: TaskContext) -> Result<RawJson> {
+#[task(name = "wire.sleep", retry(max = 0), ack = "early")]
+async fn sleep(
+    seconds: RawJson,
+    _further: Args<RawJson>,
+    _named: Kwargs<RawJson>,
+    ctx: TaskContext,
+) -> Result<RawJson> {
     match sleeps(serde_json::from_str(seconds.get())?, &ctx).await {
         true => Ok(seconds),
         false => Err(Failure::discard(Exception::soft_time_limit())),
@@ -29,7 +34,7 @@ async fn late(seconds: RawJson, ctx: TaskContext) -> Result<RawJson> {
     }
 }
 
-#[task(name = "wire.soft", retry(max = 0))]
+#[task(name = "wire.soft", retry(max = 0), ack = "early")]
 async fn soft(seconds: f64, ctx: TaskContext) -> String {
     match sleeps(seconds, &ctx).await {
         true => "finished".to_owned(),
@@ -37,7 +42,7 @@ async fn soft(seconds: f64, ctx: TaskContext) -> String {
     }
 }
 
-#[task(name = "wire.retry_n", retry(max = 0))]
+#[task(name = "wire.retry_n", retry(max = 0), ack = "early")]
 async fn retry_n(n: u32, countdown: Option<f64>, ctx: TaskContext) -> Result<Json> {
     let retries = ctx.retries();
     if retries < n {
@@ -56,7 +61,7 @@ async fn retry_n(n: u32, countdown: Option<f64>, ctx: TaskContext) -> Result<Jso
     }))
 }
 
-#[task(name = "wire.retry_limited", retry(max = 0))]
+#[task(name = "wire.retry_limited", retry(max = 0), ack = "early")]
 async fn retry_limited(max_retries: Option<u32>, countdown: Option<f64>) -> Result<()> {
     let cause = Exception::builtin("ValueError").arg("out of retries");
     let wait = Duration::from_secs_f64(countdown.unwrap_or(0.1));
@@ -65,7 +70,7 @@ async fn retry_limited(max_retries: Option<u32>, countdown: Option<f64>) -> Resu
         .at_most(max_retries.unwrap_or(1)))
 }
 
-#[task(name = "wire.progress", retry(max = 0))]
+#[task(name = "wire.progress", retry(max = 0), ack = "early")]
 async fn progress(steps: Option<u32>, pause: Option<f64>, ctx: TaskContext) -> Result<u32> {
     let steps = steps.unwrap_or(2);
     for current in 1..=steps {
@@ -76,7 +81,7 @@ async fn progress(steps: Option<u32>, pause: Option<f64>, ctx: TaskContext) -> R
     Ok(steps)
 }
 
-#[task(name = "wire.tracked", retry(max = 0), track_started)]
+#[task(name = "wire.tracked", retry(max = 0), track_started, ack = "early")]
 async fn tracked(pause: Option<f64>) -> String {
     tokio::time::sleep(Duration::from_secs_f64(pause.unwrap_or(0.3))).await;
     "tracked".to_owned()

@@ -42,9 +42,13 @@ class VirtualHost:
         self.url = f"{URL.rstrip('/').split('?')[0]}/{self.name}"
 
     def delete(self):
-        """Deletes it once nobody is connected: RabbitMQ 4.3.6 takes it badly that a quorum queue goes while it comes up."""
-        until(lambda: not manage("GET", f"vhosts/{self.path}/connections"), "connections are gone")
+        """Deletes it once no worker of coney is connected, which may be declaring: RabbitMQ 4.3.6 takes it badly that a
+        quorum queue goes while it comes up."""
+        until(lambda: not any(map(is_of_coney, self.connections())), "workers are gone")
         manage("DELETE", f"vhosts/{self.path}")
+
+    def connections(self):
+        return manage("GET", f"vhosts/{self.path}/connections")
 
     def queue(self, name):
         """What the broker knows of a queue, or None."""
@@ -63,6 +67,10 @@ class VirtualHost:
 
     def bindings(self, queue):
         return manage("GET", f"queues/{self.path}/{quote(queue, safe='')}/bindings")
+
+
+def is_of_coney(connection):
+    return connection.get("client_properties", {}).get("connection_name", "").startswith("coney")
 
 
 def until(condition, what="", deadline=SOON):

@@ -8,12 +8,12 @@ use std::time::Duration;
 use coney_amqp::{Broker, Session, SessionStatus};
 use coney_protocol::inject::States;
 use coney_protocol::spec::QueueSpec;
-use coney_protocol::topology::{Preset, Topology};
+use coney_protocol::topology::Topology;
 use coney_protocol::wire::Limits;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::activity::{Activity, Meter};
 use crate::banner;
@@ -200,7 +200,6 @@ impl Worker {
         // to the very end: what runs on after the signal to stop can still be cancelled
         let _listening = parts.listen(&session, &node.revocations).await;
         let _following = node.follow_load();
-        let _declaring = parts.declare_ladder();
         let telling = node.tell_monitors();
         for plan in &parts.queues {
             let opened = node.queues.open(plan.clone(), Topology::default()).await;
@@ -231,21 +230,6 @@ impl Worker {
 }
 
 impl Parts {
-    /// Declares the delay ladder beside everything else where tasks of other programs may need it soon, so that their
-    /// first retry does not wait for it.
-    fn declare_ladder(&self) -> JoinSet<()> {
-        let mut declaring = JoinSet::new();
-        if self.broker.preset() == Preset::Celery {
-            let broker = self.broker.clone();
-            declaring.spawn(async move {
-                if let Err(error) = broker.ensure_ladder().await {
-                    debug!(target: "coney::worker", %error, "the delay ladder is declared when it is needed");
-                }
-            });
-        }
-        declaring
-    }
-
     /// Starts to answer remote control.
     async fn answer(&self, node: &Arc<Node>) -> JoinSet<()> {
         match self.remote_control {

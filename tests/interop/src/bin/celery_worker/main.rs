@@ -3,6 +3,8 @@
 //!
 //! `WIRE_BROKER` says where the broker is, `WIRE_QUEUE` which queue it consumes.
 
+#![allow(clippy::print_stderr, reason = "it talks to who reads its log")]
+
 mod misc;
 mod numbers;
 mod request;
@@ -20,6 +22,10 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let broker = coney_interop::broker().await?;
+    // a client that counts the seconds shall not wait for it at the first retry
+    if let Err(error) = broker.ensure_ladder().await {
+        eprintln!("the delay ladder is declared when it is needed: {error}");
+    }
     let worker = Worker::builder(&broker)
         .name("rust@wire")
         .tasks(coney::registered())

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
-use std::time::SystemTime;
 
 use coney_amqp::{Broker, DeclareError, Publication};
 use coney_protocol::call::Prepared;
-use coney_protocol::delay::{Precision, Steps};
+use coney_protocol::delay::Steps;
 use coney_protocol::header::Header;
 use coney_protocol::message::Message;
 use coney_protocol::options::Target;
@@ -102,10 +101,9 @@ pub(crate) fn publication(broker: &Broker, target: &Target, message: &Message) -
     if broker.preset() == Preset::Celery {
         wire::write_out(&mut properties);
     }
-    let wait = match waits(broker, target, &message.header) {
-        true => wait(&message.header, broker.clock().now()),
-        false => None,
-    };
+    let eta = message.header.eta;
+    let eta = eta.filter(|_| waits(broker, target, &message.header));
+    let wait = eta.and_then(|eta| Steps::until(eta, broker.clock().now()));
     let route = match (target, wait) {
         (
             Target::Exchange {
@@ -118,10 +116,4 @@ pub(crate) fn publication(broker: &Broker, target: &Target, message: &Message) -
         (queue, None) => broker.preset().route(queue.name()),
     };
     Publication::new(route, properties, body)
-}
-
-/// How long a message waits in the broker before it reaches its queue, if it has to.
-fn wait(header: &Header, now: SystemTime) -> Option<Steps> {
-    let remaining = header.eta?.duration_since(now).ok()?;
-    Steps::of(remaining, Precision::Fine)
 }

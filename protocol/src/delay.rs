@@ -14,7 +14,7 @@
 //! The queues are quorum queues that dead-letter at least once, so a waiting message survives what a quorum survives.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::property::Table;
 use crate::topology::{
@@ -65,6 +65,13 @@ impl Steps {
         let rounded = exact.next_multiple_of(unit);
         // rounding up the longest would leave the ladder
         (exact > 0).then(|| Self(rounded.min(ceil_millis(LONGEST))))
+    }
+
+    /// The steps from `now` until `time`, rounded up finely; `None` if that is not later.
+    #[must_use]
+    pub fn until(time: SystemTime, now: SystemTime) -> Option<Self> {
+        let remaining = time.duration_since(now).ok()?;
+        Self::of(remaining, Precision::Fine)
     }
 
     /// How long it really waits.
@@ -212,6 +219,18 @@ mod tests {
 
     fn millis(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn what_is_past_needs_no_steps() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
+        let later = now + Duration::from_millis(7);
+        assert_eq!(
+            Steps::until(later, now),
+            Steps::of(Duration::from_millis(7), Precision::Fine)
+        );
+        assert_eq!(Steps::until(now, now), None);
+        assert_eq!(Steps::until(now, later), None);
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use coney_amqp::{Broker, Publication};
 use coney_protocol::canvas::{Destination, Outgoing};
-use coney_protocol::delay::{Precision, Steps};
-use coney_protocol::header::Header;
+use coney_protocol::delay::Steps;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::spec::QueueSpec;
 use coney_protocol::topology::{Preset, Route, Topology};
@@ -109,11 +107,12 @@ impl Follower {
         let address = self.address(outgoing);
         let letter = Letter::new(properties, body);
         let header = &outgoing.header;
-        let wait = match &address {
+        let eta = match &address {
             // the ladder leads to the queues that coney has declared; elsewhere whoever gets it early waits
-            Address::Queue(queue) if self.is_ours(queue) => wait(header, self.broker.clock().now()),
+            Address::Queue(queue) if self.is_ours(queue) => header.eta,
             _ => None,
         };
+        let wait = eta.and_then(|eta| Steps::until(eta, self.broker.clock().now()));
         let refused = match self.publish(&address, wait, &letter).await {
             Ok(()) => return Ok(None),
             Err(error) if error.is_transient() => return Err(error),
@@ -200,9 +199,4 @@ impl Follower {
 enum Address {
     Queue(String),
     Exchange(Route),
-}
-
-fn wait(header: &Header, now: SystemTime) -> Option<Steps> {
-    let remaining = header.eta?.duration_since(now).ok()?;
-    Steps::of(remaining, Precision::Fine)
 }

@@ -80,7 +80,7 @@ impl Publication {
 #[derive(Clone)]
 pub struct Publisher {
     core: Arc<Core>,
-    lanes: Arc<[mpsc::Sender<Job>]>,
+    lanes: Arc<[mpsc::Sender<Box<Job>>]>,
 }
 
 impl Publisher {
@@ -165,7 +165,7 @@ impl Publisher {
     }
 
     /// The task for a message: always the same for a routing key, to keep its messages in order.
-    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Job> {
+    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Box<Job>> {
         let mut hasher = DefaultHasher::new();
         publication.routing_key.hash(&mut hasher);
         let count = self.lanes.len() as u64;

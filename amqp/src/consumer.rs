@@ -205,6 +205,19 @@ impl Consumer {
         }
     }
 
+    /// The next message if it is here already.
+    #[must_use]
+    pub fn next_ready(&mut self) -> Option<Delivery> {
+        while !self.cancel.is_cancelled() {
+            let delivery = self.deliveries.try_recv().ok()?;
+            if !delivery.acker.is_stale() {
+                return Some(delivery);
+            }
+            delivery.acker.forget();
+        }
+        None
+    }
+
     /// Sets how many messages may be delivered and not settled from now on; zero counts as one.
     ///
     /// A consumer keeps the limit that it began with

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Consumer};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ use crate::link::Link;
 use crate::properties::{self, Unfit};
 use crate::session::Shared;
 use crate::watchdog::Watchdog;
+
+/// How many deliveries are handed on in one go, before anything else is looked at.
+const TOGETHER: usize = 64;
 
 /// How long the broker may take to agree to the end of a consumer.
 const CANCELLING: Duration = Duration::from_secs(3);
@@ -40,6 +44,19 @@ pub(crate) struct Subscription {
     cancel: CancellationToken,
     backoff: Backoff,
     watchdog: Watchdog,
+}
+
+/// What lapin says next.
+type Received = Option<Result<lapin::message::Delivery, lapin::Error>>;
+
+/// Why no more is handed on.
+enum Halt {
+    /// Nobody takes it any more.
+    Unwanted,
+    /// The channel is gone.
+    Lost(String),
+    /// The broker ended the consumer.
+    Ended,
 }
 
 /// A consumer that receives.
@@ -273,21 +290,42 @@ impl Subscription {
                     return End::Resized;
                 }
             };
-            let delivery = match delivery {
-                Some(Ok(delivery)) => Delivery::new(delivery, &stream.epoch),
-                Some(Err(error)) => return stream.over(error.to_string()),
+            match self.hand_on(&mut stream, delivery).await {
+                Ok(()) => {}
+                Err(Halt::Unwanted) => return stream.cancel().await,
+                Err(Halt::Lost(reason)) => return stream.over(reason),
                 // the channel lives on, so what was delivered can still be settled
-                None => {
+                Err(Halt::Ended) => {
                     return End::Broken("the broker ended it: was the queue deleted?".to_owned());
                 }
-            };
-            tokio::select! {
-                sent = self.deliveries.send(delivery) => if sent.is_err() {
-                    return stream.cancel().await;
-                },
-                () = stream.link.lost() => return stream.over(stream.link.reason()),
-                () = self.cancel.cancelled() => return stream.cancel().await,
             }
+        }
+    }
+
+    /// Hands a delivery on, and with it what has come together with it.
+    async fn hand_on(&self, stream: &mut Stream, first: Received) -> Result<(), Halt> {
+        let mut delivery = stream.read(first)?;
+        for _ in 0..TOGETHER {
+            match self.deliveries.try_send(delivery) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Err(Halt::Unwanted),
+                Err(TrySendError::Full(delivery)) => {
+                    return self.wait_for_room(stream, delivery).await;
+                }
+            }
+            let Some(next) = stream.consumer.next().now_or_never() else {
+                return Ok(());
+            };
+            delivery = stream.read(next)?;
+        }
+        self.wait_for_room(stream, delivery).await
+    }
+
+    async fn wait_for_room(&self, stream: &Stream, delivery: Delivery) -> Result<(), Halt> {
+        tokio::select! {
+            sent = self.deliveries.send(delivery) => sent.map_err(|_| Halt::Unwanted),
+            () = stream.link.lost() => Err(Halt::Lost(stream.link.reason())),
+            () = self.cancel.cancelled() => Err(Halt::Unwanted),
         }
     }
 }
@@ -298,6 +336,14 @@ async fn differs(prefetch: &mut watch::Receiver<u16>, from: u16) -> bool {
 }
 
 impl Stream {
+    fn read(&self, received: Received) -> Result<Delivery, Halt> {
+        match received {
+            Some(Ok(delivery)) => Ok(Delivery::new(delivery, &self.epoch)),
+            Some(Err(error)) => Err(Halt::Lost(error.to_string())),
+            None => Err(Halt::Ended),
+        }
+    }
+
     /// Notes that the channel is gone.
     fn over(&self, reason: String) -> End {
         self.epoch.end();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coney_amqp::Consumer;
+use coney_amqp::{Consumer, Delivery};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,9 @@ use crate::activity::Meter;
 use crate::pipeline::{Pipeline, Waiting};
 use crate::pool::Pool;
 use crate::worker::QueuePlan;
+
+/// How many deliveries are read in one go, before anything else is looked at.
+const TOGETHER: usize = 64;
 
 /// Takes deliveries of one queue.
 #[derive(Debug)]
@@ -60,21 +63,33 @@ impl Intake {
             let Some(delivery) = delivery else { return };
             // a repetition must not wait for one that never runs
             self.line.drop_stale();
-            // one that cannot even be read goes back, being dropped, and holds up no other
-            let received = AssertUnwindSafe(|| self.pipeline.receive(delivery));
-            let Ok(received) = catch_unwind(received) else {
-                let queue = &self.plan.spec.name;
-                error!(target: "coney::worker", %queue, "a panic while a message was read: please report it");
-                continue;
-            };
-            match received {
-                Some(Ok(waiting)) => self.line.push(waiting),
-                Some(Err(rest)) => {
-                    let settling = Arc::clone(&self.pipeline).dismiss(rest, self.meter.enter());
-                    self.running.spawn(settling);
+            self.read(delivery);
+            // and what has come together with it
+            for _ in 0..TOGETHER {
+                match consumer.next_ready() {
+                    Some(delivery) => self.read(delivery),
+                    None => break,
                 }
-                None => {}
             }
+        }
+    }
+
+    /// Puts a delivery in line, or settles it if it needs no slot.
+    fn read(&self, delivery: Delivery) {
+        // one that cannot even be read goes back, being dropped, and holds up no other
+        let received = AssertUnwindSafe(|| self.pipeline.receive(delivery));
+        let Ok(received) = catch_unwind(received) else {
+            let queue = &self.plan.spec.name;
+            error!(target: "coney::worker", %queue, "a panic while a message was read: please report it");
+            return;
+        };
+        match received {
+            Some(Ok(waiting)) => self.line.push(waiting),
+            Some(Err(rest)) => {
+                let settling = Arc::clone(&self.pipeline).dismiss(rest, self.meter.enter());
+                self.running.spawn(settling);
+            }
+            None => {}
         }
     }
 

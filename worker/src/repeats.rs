@@ -10,14 +10,15 @@
 //! Only ids that are UUIDs count, as coney's are. Those of other clients may be anything, the same for every message
 //! even, and a message must not be taken for a repetition that it is not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// How many finished messages are remembered for a queue at least; 16 bytes each, and as many again.
+/// How many finished messages are remembered for a queue at least; some 20 bytes each, and as many again.
 pub(crate) const REMEMBERED: usize = 25_000;
 
 /// What was finished of a queue's messages, and what is worked on.
@@ -29,11 +30,19 @@ pub(crate) struct Repeats {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// With the repetitions that wait for each to end.
-    working: HashMap<Uuid, Vec<oneshot::Sender<()>>>,
-    finished: HashSet<Uuid>,
+    known: HashMap<Uuid, State>,
+    /// How many of them are finished.
+    finished: usize,
     /// Those that were finished before, forgotten together when there are enough new ones.
-    earlier: HashSet<Uuid>,
+    earlier: HashMap<Uuid, State>,
+    /// Repetitions that wait for the end of what is worked on.
+    waiting: HashMap<Uuid, Vec<oneshot::Sender<()>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Working,
+    Finished,
 }
 
 /// What is known of a message that arrives.
@@ -61,17 +70,24 @@ impl Repeats {
             return Arrival::New(Work(None));
         };
         let mut book = self.book();
-        if book.finished.contains(&id) || book.earlier.contains(&id) {
+        if book.earlier.contains_key(&id) {
             return Arrival::Finished;
         }
-        if let Some(waiting) = book.working.get_mut(&id) {
-            let (end, original) = oneshot::channel();
-            waiting.push(end);
-            return Arrival::Repeated(Original(original));
+        match book.known.entry(id) {
+            Entry::Vacant(new) => {
+                new.insert(State::Working);
+                let repeats = Arc::clone(self);
+                Arrival::New(Work(Some(Place { id, repeats })))
+            }
+            Entry::Occupied(known) => match known.get() {
+                State::Finished => Arrival::Finished,
+                State::Working => {
+                    let (end, original) = oneshot::channel();
+                    book.waiting.entry(id).or_default().push(end);
+                    Arrival::Repeated(Original(original))
+                }
+            },
         }
-        book.working.insert(id, Vec::new());
-        let repeats = Arc::clone(self);
-        Arrival::New(Work(Some(Entry { id, repeats })))
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -82,26 +98,27 @@ impl Repeats {
 
 /// A message that is worked on, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Work(Option<Entry>);
+pub(crate) struct Work(Option<Place>);
 
 #[derive(Debug)]
-struct Entry {
+struct Place {
     id: Uuid,
     repeats: Arc<Repeats>,
 }
 
 impl Work {
     /// Notes that all that follows from the message is confirmed. Without this, a repetition is run.
-    pub(crate) fn finished(self) {
-        let Some(entry) = &self.0 else {
+    pub(crate) fn finished(mut self) {
+        let Some(Place { id, repeats }) = self.0.take() else {
             return;
         };
-        let mut book = entry.repeats.book();
-        book.finished.insert(entry.id);
-        if book.finished.len() >= entry.repeats.remembered {
-            book.earlier = mem::take(&mut book.finished);
+        let mut book = repeats.book();
+        book.known.insert(id, State::Finished);
+        book.finished += 1;
+        if book.finished >= repeats.remembered {
+            book.turn_the_page();
         }
-        for end in book.working.remove(&entry.id).unwrap_or_default() {
+        for end in book.waiting.remove(&id).unwrap_or_default() {
             // nobody waits any more if the repetition is gone
             let _ = end.send(());
         }
@@ -109,9 +126,25 @@ impl Work {
 }
 
 /// Who waits for the end hears nothing if it was not finished.
-impl Drop for Entry {
+impl Drop for Work {
     fn drop(&mut self) {
-        self.repeats.book().working.remove(&self.id);
+        if let Some(Place { id, repeats }) = &self.0 {
+            let mut book = repeats.book();
+            book.known.remove(id);
+            book.waiting.remove(id);
+        }
+    }
+}
+
+impl Book {
+    /// Keeps what is worked on, and forgets what was finished before the last so many.
+    fn turn_the_page(&mut self) {
+        let known = mem::take(&mut self.known);
+        let (finished, working) = known
+            .into_iter()
+            .partition(|(_, state)| *state == State::Finished);
+        (self.earlier, self.known) = (finished, working);
+        self.finished = 0;
     }
 }
 
@@ -156,7 +189,10 @@ mod tests {
             assert_eq!(original.ends_well().await, is_finished);
         }
         assert!(matches!(repeats.arrive(Some(&id(1))), Arrival::Finished));
-        assert!(repeats.book().working.is_empty());
+        assert!(matches!(
+            repeats.book().known.values().collect::<Vec<_>>()[..],
+            [State::Finished]
+        ));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -44,50 +46,58 @@ pub async fn shutdown_signal() {
     Signals::install().next().await;
 }
 
-/// The signals that ask a process to end, one after the other.
+/// The signals that ask a process to end, one after the other: those that come after [`install`](Self::install) count,
+/// whether or not anybody waits for them yet.
+#[cfg(unix)]
 pub(crate) struct Signals {
-    #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
 }
 
+#[cfg(unix)]
 impl Signals {
     pub(crate) fn install() -> Self {
         Self {
-            #[cfg(unix)]
-            terminate: {
-                use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::terminate()).ok()
-            },
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
         }
     }
 
     /// Waits for the next one; for ever where none can be received, as the process then ends the default way.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
-            () = interrupted() => {}
-            () = self.terminated() => {}
+            () = received(&mut self.interrupt) => {}
+            () = received(&mut self.terminate) => {}
         }
-    }
-
-    #[cfg(unix)]
-    async fn terminated(&mut self) {
-        match &mut self.terminate {
-            Some(terminate) => {
-                terminate.recv().await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn terminated(&mut self) {
-        std::future::pending().await
     }
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
+#[cfg(unix)]
+async fn received(signal: &mut Option<Signal>) {
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Ctrl-C, where there are no other signals.
+#[cfg(not(unix))]
+pub(crate) struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    pub(crate) fn install() -> Self {
+        Self
+    }
+
+    /// Waits for the next one; for ever where none can be received, as the process then ends the default way.
+    pub(crate) async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -197,7 +197,7 @@ impl Client {
         WayBack(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn replies(&self) -> &Replies {
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
         &self.0.replies
     }
 

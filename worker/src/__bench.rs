@@ -153,8 +153,9 @@ impl Running {
         let Some(slot) = self.pool.acquire().now_or_never() else {
             return false;
         };
+        // on the heap, as every task of the runtime
         let run = Arc::clone(&self.pipeline).run(waiting, slot, self.meter.enter());
-        run.now_or_never().is_some()
+        Box::pin(run).now_or_never().is_some()
     }
 
     /// Tells monitors of a task from its arrival to its end.

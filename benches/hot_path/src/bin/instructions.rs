@@ -1,5 +1,5 @@
 //! Takes messages through one stage of the hot path, for `cargo xtask instructions` to count with callgrind. Without a
-//! stage it lists their names.
+//! stage it tells its own path and their names.
 #![allow(
     clippy::print_stdout,
     reason = "a command-line program talks to its user"
@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     let _within = runtime.enter();
     let mut stages = stages()?;
     let Some(name) = std::env::args().nth(1) else {
+        println!("{}", std::env::current_exe()?.display());
         stages.iter().for_each(|stage| println!("{}", stage.name()));
         return Ok(());
     };

@@ -12,7 +12,7 @@ use coney_amqp::{Broker, Delivery, Publication};
 use coney_protocol::call::Prepared;
 use futures_util::FutureExt;
 
-use crate::client::Client;
+use crate::client::{Client, DEFAULT_MAX_BODY, wants_result};
 use crate::enqueue;
 use crate::error::{ResultError, SendErrorKind};
 use crate::handle::TaskHandle;
@@ -53,11 +53,11 @@ impl Sending {
         mut call: Prepared<O, E>,
     ) -> Result<Publication, SendErrorKind> {
         let broker = self.client.broker();
-        if let Some(objection) = enqueue::objection(&call, crate::client::DEFAULT_MAX_BODY) {
+        if let Some(objection) = enqueue::objection(&call, DEFAULT_MAX_BODY) {
             return Err(objection);
         }
         let header = &mut call.message.header;
-        let reply_to = Some(self.client.replies().queue());
+        let reply_to = wants_result(header).then(|| self.client.replies().queue());
         enqueue::complete(header, &self.origin, reply_to, None);
         Ok(enqueue::publication(broker, &call.target, &call.message))
     }

@@ -292,7 +292,7 @@ impl Client {
     }
 }
 
-fn wants_result(header: &Header) -> bool {
+pub(crate) fn wants_result(header: &Header) -> bool {
     header.ignore_result != Some(true)
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activity::Meter;
 use crate::decide::{Facts, decide};
-use crate::decode::{Arrived, Job, NoJob, Received};
+use crate::decode::{Arrived, Job, Received};
 use crate::error::BuildError;
 use crate::execute::{Limits, execute};
 use crate::node::Node;
@@ -83,7 +83,11 @@ impl Running {
             redelivered: delivery.redelivered,
             redeliveries: 0,
         };
-        let received = self.pipeline.decoder.receive(arrived).map_err(refused)?;
+        let received = self
+            .pipeline
+            .decoder
+            .receive(arrived)
+            .map_err(|no_job| format!("{no_job:?}"))?;
         Ok(Read(received, delivery.acker))
     }
 
@@ -94,7 +98,7 @@ impl Running {
         let time = self.pipeline.time_limit(&received);
         let job = decoder.start(&received, time, abort.child_token());
         Ok(Bound {
-            job: job.map_err(refused)?,
+            job: job.map_err(|no_job| format!("{no_job:?}"))?,
             received,
             acker,
         })
@@ -173,8 +177,4 @@ impl Answer {
         let Self(to, reply) = self;
         to.publication(&reply)
     }
-}
-
-fn refused(no_job: Box<NoJob>) -> String {
-    format!("{no_job:?}")
 }

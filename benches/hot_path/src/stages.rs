@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use coney_amqp::__bench::{Confirms, Outgoing};
+use coney_amqp::Acker;
 use serde_json::value::RawValue;
 
 use crate::bench::Bench;
@@ -164,7 +165,7 @@ fn acknowledge(bench: Rc<Bench>) -> Stage {
         Ok((0..ACKNOWLEDGED).map(|_| inbox.acker()).collect::<Vec<_>>())
     };
     Stage::new("acknowledge", ACKNOWLEDGED, input, move |ackers| {
-        ackers.into_iter().for_each(|acker| acker.ack());
+        ackers.into_iter().for_each(Acker::ack);
         ensure!(
             worker.inbox().borrow_mut().settle() > 0,
             "nothing is acknowledged"
@@ -194,3 +195,6 @@ fn work(bench: Rc<Bench>) -> Stage {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub fn broker(preset: Preset, clock: Clock) -> Result<Broker, ConnectError> {
 
 /// A message as the publishing task takes it, and where its caller learns what became of it.
 pub struct Outgoing {
-    job: Job,
+    job: Box<Job>,
     receipt: oneshot::Receiver<Result<(), PublishError>>,
 }
 
@@ -65,17 +65,16 @@ fn invalid(Unfit(detail): Unfit) -> PublishError {
 #[derive(Default)]
 pub struct Confirms {
     ledger: Ledger,
-    jobs: BTreeMap<u64, (Job, oneshot::Receiver<Result<(), PublishError>>)>,
+    outgoing: BTreeMap<u64, Outgoing>,
 }
 
 impl Confirms {
     /// Enters a message as published.
-    pub fn publish(&mut self, outgoing: Outgoing) {
-        let Outgoing { mut job, receipt } = outgoing;
+    pub fn publish(&mut self, mut outgoing: Outgoing) {
         // what lapin keeps
-        drop(job.take_wire());
-        let number = self.ledger.published(job.id());
-        self.jobs.insert(number, (job, receipt));
+        drop(outgoing.job.take_wire());
+        let number = self.ledger.published(outgoing.id());
+        self.outgoing.insert(number, outgoing);
     }
 
     /// Confirms all of them, and returns how many callers learned that theirs is stored.
@@ -85,10 +84,10 @@ impl Confirms {
             answer: Answer::Ack,
             returned: None,
         };
-        let resolved: Vec<_> = self.jobs.keys().map(resolved).collect();
+        let resolved: Vec<_> = self.outgoing.keys().map(resolved).collect();
         let mut stored = 0;
         for (number, verdict) in self.ledger.resolved(&resolved) {
-            if let Some((job, mut receipt)) = self.jobs.remove(&number) {
+            if let Some(Outgoing { job, mut receipt }) = self.outgoing.remove(&number) {
                 job.settle(verdict);
                 stored += usize::from(matches!(receipt.try_recv(), Ok(Ok(()))));
             }

@@ -40,21 +40,21 @@ impl Wire {
 }
 
 impl Job {
-    /// Checks and converts a message, and makes up an id if it has none.
+    /// Checks and converts a message, and makes up an id if it has none. On the heap, as it is handed on a few times.
     pub(crate) fn new(
         mut publication: Publication,
         deadline: Instant,
         answer: oneshot::Sender<Result<(), PublishError>>,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Box<Self>, Unfit> {
         let id = &mut publication.properties.message_id;
         id.get_or_insert_with(|| Uuid::now_v7().to_string());
-        Ok(Self {
+        Ok(Box::new(Self {
             wire: Some(Wire::of(&publication)?),
             header_frame: properties::header_frame(&publication.properties),
             publication,
             deadline,
             answer,
-        })
+        }))
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn job(publication: Publication) -> (Job, oneshot::Receiver<Result<(), PublishError>>) {
+    fn job(publication: Publication) -> (Box<Job>, oneshot::Receiver<Result<(), PublishError>>) {
         let (answer, receipt) = oneshot::channel();
         let job = Job::new(publication, Instant::now(), answer);
         (job.expect("fits"), receipt)

@@ -15,7 +15,8 @@
 //!   since: because a confirm in a later group has none, or because nothing is outstanding any more (the queue never
 //!   holds more than the returns of messages whose ack is still to come).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 /// What a confirm said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +47,24 @@ pub(crate) struct Resolved {
 /// Messages on their way on one channel.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    next: u64,
-    by_id: HashMap<String, u64>,
-    entries: HashMap<u64, Entry>,
+    /// The number of the first entry.
+    first: u64,
+    /// In the order of their numbers; `None` once a message is settled.
+    entries: VecDeque<Option<Entry>>,
+    /// By the hash of their ids: of the few that are on their way at once, no two ever have the same, and if they had,
+    /// one would wait for the other.
+    by_id: HashMap<u64, u64>,
+    hasher: RandomState,
     /// How many entries are not confirmed yet.
     outstanding: usize,
+    /// How many entries are confirmed, and not settled.
+    open: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
-    id: String,
+    /// The hash of its id.
+    id: u64,
     /// What its confirm said, once it did, without settling the matter.
     answer: Option<Answer>,
     /// True once its return was seen.
@@ -65,29 +74,28 @@ struct Entry {
 impl Ledger {
     /// True if a message with this id is on its way.
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.by_id.contains_key(id)
+        self.by_id.contains_key(&self.hasher.hash_one(id))
     }
 
     /// Notes a publish and numbers it; its id must not be on its way already.
     pub(crate) fn published(&mut self, id: &str) -> u64 {
-        let number = self.next;
-        self.next += 1;
+        let number = self.first + self.entries.len() as u64;
+        let id = self.hasher.hash_one(id);
         self.outstanding += 1;
-        self.by_id.insert(id.to_owned(), number);
-        let entry = Entry {
-            id: id.to_owned(),
+        self.by_id.insert(id, number);
+        self.entries.push_back(Some(Entry {
+            id,
             answer: None,
             returned: false,
-        };
-        self.entries.insert(number, entry);
+        }));
         number
     }
 
     /// Notes a group of confirms, and returns the verdicts that are final now.
     pub(crate) fn resolved(&mut self, group: &[Resolved]) -> Vec<(u64, Verdict)> {
         for id in group.iter().filter_map(|one| one.returned.as_ref()) {
-            let number = self.by_id.get(id);
-            if let Some(entry) = number.and_then(|number| self.entries.get_mut(number)) {
+            let number = self.by_id.get(&self.hasher.hash_one(id)).copied();
+            if let Some(entry) = number.and_then(|number| self.entry(number)) {
                 entry.returned = true;
             }
         }
@@ -103,27 +111,37 @@ impl Ledger {
     }
 
     fn confirm(&mut self, one: &Resolved, verdicts: &mut Vec<(u64, Verdict)>) {
-        let Some(entry) = self.entries.get_mut(&one.number) else {
+        let Some(entry) = self.entry(one.number) else {
             return;
         };
-        self.outstanding -= 1;
         entry.answer = Some(one.answer);
-        if entry.returned || one.returned.is_none() {
+        let is_final = entry.returned || one.returned.is_none();
+        self.outstanding -= 1;
+        self.open += 1;
+        if is_final {
             verdicts.extend(self.close(one.number));
         }
     }
 
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
+        let place = self.place(number)?;
+        self.entries.get_mut(place)?.as_mut()
+    }
+
     /// Closes the confirmed entries for which `is_final` holds.
     fn settle(&mut self, is_final: impl Fn(&Entry) -> bool) -> Vec<(u64, Verdict)> {
-        if self.entries.len() == self.outstanding {
+        if self.open == 0 {
             return Vec::new();
         }
         let confirmed = |entry: &Entry| entry.answer.is_some() && is_final(entry);
-        let numbers: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| confirmed(entry))
-            .map(|(number, _)| *number)
+        let numbered = (self.first..).zip(&self.entries);
+        let numbers: Vec<_> = numbered
+            .filter(|(_, entry)| entry.as_ref().is_some_and(confirmed))
+            .map(|(number, _)| number)
             .collect();
         numbers
             .into_iter()
@@ -132,8 +150,14 @@ impl Ledger {
     }
 
     fn close(&mut self, number: u64) -> Option<(u64, Verdict)> {
-        let entry = self.entries.remove(&number)?;
+        let place = self.place(number)?;
+        let entry = self.entries.get_mut(place)?.take()?;
         self.by_id.remove(&entry.id);
+        self.open -= 1;
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
+        }
         let verdict = match entry.answer? {
             _ if entry.returned => Verdict::Unroutable,
             Answer::Ack => Verdict::Stored,

@@ -209,6 +209,11 @@ impl Health {
         self.blocked.borrow().clone()
     }
 
+    /// True if the connection takes messages and has answered just now.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_lost() && self.blocked.borrow().is_none() && self.pulse.is_fresh()
+    }
+
     /// Waits until the connection takes messages and has answered just now, or is lost.
     pub(crate) async fn usable(&self) {
         let mut blocked = self.blocked.subscribe();

@@ -108,6 +108,15 @@ impl Pool {
         }
     }
 
+    /// True unless [`usable`](Self::usable) would wait.
+    pub(crate) fn is_usable(&self) -> bool {
+        match &*self.latest.borrow() {
+            Latest::None => true,
+            Latest::Link(health) => health.is_usable(),
+            Latest::Failed(_) => false,
+        }
+    }
+
     /// Waits while the connection that was handed out last is blocked, does not answer, or is lost and not replaced.
     ///
     /// Returns at once while nobody has asked for one.

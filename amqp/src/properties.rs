@@ -3,8 +3,10 @@
 //! Every value keeps its AMQP type. (RabbitMQ has no short strings in tables; lapin's one is read as text.) The order of
 //! a table is not kept: lapin's is sorted by name, and AMQP gives it no meaning.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use coney_protocol::header::names;
 use coney_protocol::property::{Properties, Table, Value};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, LongString, ShortString};
@@ -170,7 +172,7 @@ struct Reader {
 
 impl Reader {
     fn text(&mut self, text: &ShortString) -> String {
-        let text = text.to_string();
+        let text = text.as_str().to_owned();
         if text.as_bytes().contains(&SUBSTITUTE) {
             self.unreadable = Some(Unreadable::Text);
         }
@@ -179,9 +181,15 @@ impl Reader {
 
     fn table(&mut self, table: &FieldTable, depth: usize) -> Table {
         let entries = table.inner().iter();
-        entries
-            .map(|(name, value)| (self.text(name).into(), self.value(value, depth)))
-            .collect()
+        let entries = entries.map(|(name, value)| (self.name(name), self.value(value, depth)));
+        Table::of_distinct(entries.collect())
+    }
+
+    fn name(&mut self, name: &ShortString) -> Cow<'static, str> {
+        match names::known(name.as_str()) {
+            Some(known) => known.into(),
+            None => self.text(name).into(),
+        }
     }
 
     fn value(&mut self, value: &AMQPValue, depth: usize) -> Value {
@@ -201,7 +209,7 @@ impl Reader {
                 scale: *scale,
                 value: *value,
             },
-            AMQPValue::ShortString(text) => Value::Text(text.to_string().into()),
+            AMQPValue::ShortString(text) => Value::Text(text.as_str().to_owned().into()),
             AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
                 Ok(text) => Value::Text(text.to_owned().into()),
                 Err(_) => Value::RawText(text.as_bytes().to_vec()),

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use coney_protocol::property::Properties;
 use coney_protocol::topology::Route;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -78,7 +80,7 @@ impl Publication {
 #[derive(Clone)]
 pub struct Publisher {
     core: Arc<Core>,
-    lanes: Arc<[mpsc::Sender<Job>]>,
+    lanes: Arc<[mpsc::Sender<Box<Job>>]>,
 }
 
 impl Publisher {
@@ -131,24 +133,39 @@ impl Publisher {
     ///
     /// The message is published even if the receipt is dropped.
     pub async fn submit(&self, publication: Publication) -> Receipt {
+        match self.enqueue(publication) {
+            Ok(receipt) => receipt,
+            Err(queueing) => queueing.await,
+        }
+    }
+
+    /// Queues a message, or says what to wait for if the queue is full.
+    fn enqueue(&self, publication: Publication) -> Result<Receipt, BoxFuture<'_, Receipt>> {
         let deadline = Instant::now() + self.core.settings.publish_timeout;
         let lane = self.lane(&publication);
         let (answer, receipt) = oneshot::channel();
         let job = match Job::new(publication, deadline, answer) {
             Ok(job) => job,
             Err(Unfit(detail)) => {
-                return Receipt::failed(PublishErrorKind::InvalidName { detail });
+                return Ok(Receipt::failed(PublishErrorKind::InvalidName { detail }));
             }
         };
-        match timeout_at(deadline, lane.send(job)).await {
-            Ok(Ok(())) => Receipt(State::Waiting(receipt)),
-            Ok(Err(_)) => Receipt::failed(closed()),
-            Err(_) => Receipt::failed(PublishErrorKind::TimedOut),
+        // none overtakes those that wait for room: what becomes free is theirs
+        match lane.try_send(job) {
+            Ok(()) => Ok(Receipt(State::Waiting(receipt))),
+            Err(TrySendError::Closed(_)) => Ok(Receipt::failed(closed())),
+            Err(TrySendError::Full(job)) => Err(Box::pin(async move {
+                match timeout_at(deadline, lane.send(job)).await {
+                    Ok(Ok(())) => Receipt(State::Waiting(receipt)),
+                    Ok(Err(_)) => Receipt::failed(closed()),
+                    Err(_) => Receipt::failed(PublishErrorKind::TimedOut),
+                }
+            })),
         }
     }
 
     /// The task for a message: always the same for a routing key, to keep its messages in order.
-    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Job> {
+    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Box<Job>> {
         let mut hasher = DefaultHasher::new();
         publication.routing_key.hash(&mut hasher);
         let count = self.lanes.len() as u64;

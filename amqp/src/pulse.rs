@@ -87,6 +87,9 @@ impl Pulse {
 
     /// Waits until no answer is overdue, or the connection is lost.
     pub(crate) async fn answers(&self) {
+        if !self.is_overdue() {
+            return;
+        }
         let mut overdue = self.0.overdue.subscribe();
         // `self` holds the sender, so that there is always an end; what is returned is a lock, not to be kept
         drop(overdue.wait_for(|overdue| !overdue).await);

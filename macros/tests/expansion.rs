@@ -11,7 +11,9 @@ use coney::{AckMode, Args, Backoff, Failure, Kwargs, Queue, Rate, RetryPolicy, R
 use coney_protocol::argument::Params;
 use coney_protocol::codec::body::RawCall;
 use coney_protocol::context::Inner;
+use coney_protocol::header::Header;
 use coney_protocol::inject::{Injects, Requirements, States};
+use coney_protocol::message::{Body, Message};
 use coney_protocol::options::Target;
 use serde::{Deserialize, Serialize};
 
@@ -110,9 +112,11 @@ fn refusal<T: Run>(body: &str) -> String {
 fn context(user: u64) -> TaskContext {
     let mut states = States::default();
     states.insert(Db(user));
-    let mut parts = Inner::new("shop.welcome", "1".to_owned().into());
+    let mut header = Header::new("shop.welcome", "1".to_owned().into());
+    header.retries = 2;
+    let message = Message::new(header, Body::json("[]"));
+    let mut parts = Inner::of(Arc::new(message));
     parts.states = Arc::new(states);
-    parts.attempt = 3;
     TaskContext::new(parts)
 }
 
@@ -332,7 +336,8 @@ fn a_call_gives_by_position_what_comes_before_further_arguments() {
         format!(r#"[[1,2,3],{{"last":9,"x":4}},{EMBED}]"#)
     );
     let call = collect::call(1, Args(vec![]), None, Kwargs::default());
-    let prepared = call.prepare().unwrap();
+    let mut prepared = call.prepare().unwrap();
+    prepared.show_arguments();
     let header = &prepared.message.header;
     assert_eq!(header.args_repr.as_deref(), Some("(1,)"));
     assert_eq!(header.kwargs_repr.as_deref(), Some("{'last': None}"));

@@ -59,7 +59,7 @@ impl Sending {
         let header = &mut call.message.header;
         let reply_to = wants_result(header).then(|| self.client.replies().queue());
         enqueue::complete(header, &self.origin, reply_to, None);
-        Ok(enqueue::publication(broker, &call.target, &call.message))
+        Ok(enqueue::publication(broker, &call.target, call.message))
     }
 
     /// Counts a call as sent and confirmed.

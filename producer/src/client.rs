@@ -50,6 +50,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     broker: Broker,
     max_body: usize,
+    shows_arguments: bool,
     origin: String,
     trace: Option<TraceSource>,
     declared: Declared,
@@ -74,6 +75,7 @@ pub struct ClientBuilder {
     max_body: usize,
     trace: Option<TraceSource>,
     sent_events: bool,
+    shows_arguments: Option<bool>,
 }
 
 impl Client {
@@ -100,6 +102,7 @@ impl Client {
             max_body: DEFAULT_MAX_BODY,
             trace: None,
             sent_events: false,
+            shows_arguments: None,
         }
     }
 
@@ -250,9 +253,13 @@ impl Client {
         let trace = self.0.trace.as_ref().and_then(|source| source());
         enqueue::complete(header, &self.0.origin, reply_to, trace);
         let id = header.id.clone();
-        let publication = enqueue::publication(&self.0.broker, &call.target, &call.message);
+        if self.0.shows_arguments {
+            call.show_arguments();
+        }
         let teller = self.0.teller.as_ref();
-        let note = teller.map(|_| events::note(&call.message, &queue, &publication));
+        let note = teller.map(|_| events::note(&call.message));
+        let publication = enqueue::publication(&self.0.broker, &call.target, call.message);
+        let note = note.map(|note| events::sent_to(note, &queue, &publication));
         let started = Instant::now();
         let receipt = self.0.broker.publisher().submit(publication).await;
         Ok(Submitted {
@@ -412,6 +419,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether each message says its arguments in headers, as text for people (Celery: `argsrepr`, `kwargsrepr`).
+    ///
+    /// Unless set, it does with Celery's preset, whose workers and monitors show nothing else. Workers of coney read the
+    /// arguments from the body when somebody wants to see them, so that without it messages are smaller and nothing is
+    /// missing.
+    #[must_use]
+    pub fn argument_texts(mut self, written: bool) -> Self {
+        self.shows_arguments = Some(written);
+        self
+    }
+
     /// Makes the client. Nothing is sent or declared yet.
     #[must_use]
     pub fn build(self) -> Client {
@@ -420,6 +438,9 @@ impl ClientBuilder {
                 Preset::Celery => events::pseudo_node(),
                 _ => format!("{}@{}", std::process::id(), self.broker.program()),
             },
+            shows_arguments: self
+                .shows_arguments
+                .unwrap_or_else(|| self.broker.preset() == Preset::Celery),
             max_body: self.max_body,
             trace: self.trace,
             declared: Declared::default(),

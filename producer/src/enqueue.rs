@@ -96,13 +96,13 @@ pub(crate) fn waits(broker: &Broker, target: &Target, header: &Header) -> bool {
 }
 
 /// The publication of a message: through the delay ladder if it waits there.
-pub(crate) fn publication(broker: &Broker, target: &Target, message: &Message) -> Publication {
-    let (mut properties, body) = wire::encode(message);
+pub(crate) fn publication(broker: &Broker, target: &Target, message: Message) -> Publication {
+    let eta = message.header.eta;
+    let eta = eta.filter(|_| waits(broker, target, &message.header));
+    let (mut properties, body) = wire::into_parts(message);
     if broker.preset() == Preset::Celery {
         wire::write_out(&mut properties);
     }
-    let eta = message.header.eta;
-    let eta = eta.filter(|_| waits(broker, target, &message.header));
     let wait = eta.and_then(|eta| Steps::until(eta, broker.clock().now()));
     let route = match (target, wait) {
         (

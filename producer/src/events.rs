@@ -27,16 +27,21 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// What is told of a call once it is sent.
 pub(crate) type Note = Box<Call<'static>>;
 
-/// Notes what is to be told of a call that travels in this publication.
-pub(crate) fn note(message: &Message, queue: &str, publication: &Publication) -> Note {
+/// Notes what is to be told of a call.
+pub(crate) fn note(message: &Message) -> Note {
     let mut call = Call::of(message).into_owned();
     call.name = message.header.task.clone().into();
+    Box::new(call)
+}
+
+/// Adds where it goes.
+pub(crate) fn sent_to(mut call: Note, queue: &str, publication: &Publication) -> Note {
     call.sent_to = Some(SentTo::new(
         queue.to_owned(),
         publication.exchange.clone(),
         publication.routing_key.clone(),
     ));
-    Box::new(call)
+    call
 }
 
 /// What a client is called where workers have the names of their nodes, as Celery's are.

@@ -61,7 +61,7 @@ impl<T: Task> Call<T> {
             ..
         } = self.single()?;
         let target = options.target.clone().unwrap_or(Target::Queue(T::QUEUE));
-        Prepared::new(&task, &arguments, options, target, T::ANSWER.0, now)
+        Prepared::new(&task, arguments, options, target, T::ANSWER.0, now)
     }
 
     /// Encodes the arguments, for a part of a workflow.
@@ -198,7 +198,7 @@ impl<O: Output> DynamicCall<O> {
         } = self.single()?;
         let target = options.target.clone();
         let target = target.unwrap_or(Target::Queue(crate::spec::DefaultQueue::SPEC));
-        Prepared::new(&task, &arguments, options, target, answer_ok::<O>(), now)
+        Prepared::new(&task, arguments, options, target, answer_ok::<O>(), now)
     }
 
     /// The call as a part of a workflow.

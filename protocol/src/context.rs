@@ -19,6 +19,7 @@ use crate::options::Lineage;
 use crate::outcome::BoxError;
 use crate::property::Table;
 use crate::reply::{Reply, Status};
+use crate::signal::Signal;
 use crate::trace::TraceContext;
 use crate::workflow::{Replacement, Workflow};
 
@@ -34,20 +35,10 @@ pub struct TaskContext(Arc<Inner>);
 /// The parts of a [`TaskContext`].
 #[non_exhaustive]
 pub struct Inner {
-    /// The task's id.
-    pub id: TaskId,
-    /// The task's wire name.
-    pub task: String,
-    /// The attempt, 1 for the first.
-    pub attempt: u32,
     /// How often the message was delivered before.
     pub redeliveries: u32,
     /// The queue the message came from.
-    pub queue: String,
-    /// The first task of the workflow.
-    pub root_id: TaskId,
-    /// The task that sent this one.
-    pub parent_id: Option<TaskId>,
+    pub queue: Arc<str>,
     /// The span of this attempt.
     pub trace: TraceContext,
     /// The caller's own headers.
@@ -55,23 +46,21 @@ pub struct Inner {
     /// The message that the worker received.
     pub message: Arc<Message>,
     /// How the message came to the worker.
-    pub delivery: DeliveryInfo,
+    pub delivery: Arc<DeliveryInfo>,
     /// The name of the worker that runs it.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// The limits that the attempt has to keep to.
     pub time_limit: TimeLimit,
     /// Fires at the soft time limit.
-    pub soft_limit: CancellationToken,
+    pub soft_limit: Signal,
     /// The tasks that this one has sent.
     pub children: Children,
     /// The call that takes the task's place, if it says so.
     pub replacement: Replacement,
-    /// When the task is no longer worth doing.
-    pub expires: Option<SystemTime>,
     /// When the attempt will be cut off.
     pub deadline: Option<SystemTime>,
     /// Fires when the task shall stop.
-    pub cancellation: CancellationToken,
+    pub cancellation: Signal,
     /// The worker's state.
     pub states: Arc<States>,
     /// The way back to the worker; none in a unit test.
@@ -89,27 +78,20 @@ impl Inner {
     /// The parts of the attempt that a message asks for, as far as its header says them.
     #[must_use]
     pub fn of(message: Arc<Message>) -> Self {
-        let header = &message.header;
-        let trace = header.trace();
+        let trace = message.header.trace();
         Self {
-            id: header.id.clone(),
-            task: header.task.clone(),
-            attempt: header.attempt(),
             redeliveries: 0,
-            queue: String::new(),
-            root_id: header.root().clone(),
-            parent_id: header.parent_id.clone(),
+            queue: Arc::default(),
             trace: trace.map_or_else(TraceContext::start, |trace| trace.child()),
             headers: Table::new(),
-            delivery: DeliveryInfo::default(),
-            hostname: String::new(),
+            delivery: Arc::default(),
+            hostname: Arc::default(),
             time_limit: TimeLimit::default(),
-            soft_limit: CancellationToken::new(),
+            soft_limit: Signal::default(),
             children: Children::default(),
             replacement: Replacement::default(),
-            expires: header.expires,
             deadline: None,
-            cancellation: CancellationToken::new(),
+            cancellation: Signal::default(),
             states: Arc::default(),
             uplink: None,
             message,
@@ -186,7 +168,7 @@ impl TaskContext {
     #[must_use]
     pub fn test() -> Self {
         Self::new(Inner {
-            queue: "test".to_owned(),
+            queue: "test".into(),
             ..Inner::new("test", TaskId::generate())
         })
     }
@@ -194,19 +176,19 @@ impl TaskContext {
     /// The task's id, the same for every attempt.
     #[must_use]
     pub fn id(&self) -> &TaskId {
-        &self.0.id
+        &self.header().id
     }
 
     /// The task's wire name.
     #[must_use]
     pub fn task(&self) -> &str {
-        &self.0.task
+        &self.header().task
     }
 
     /// The attempt, 1 for the first.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.0.attempt
+        self.header().attempt()
     }
 
     /// How often this attempt was delivered before and not finished: its worker died, lost its connection or stopped.
@@ -228,13 +210,13 @@ impl TaskContext {
     /// The first task of the workflow; the task's own id if it is alone.
     #[must_use]
     pub fn root_id(&self) -> &TaskId {
-        &self.0.root_id
+        self.header().root()
     }
 
     /// The task that sent this one, if one did.
     #[must_use]
     pub fn parent_id(&self) -> Option<&TaskId> {
-        self.0.parent_id.as_ref()
+        self.header().parent_id.as_ref()
     }
 
     /// The span of this attempt in the caller's trace.
@@ -246,9 +228,8 @@ impl TaskContext {
     /// What a call that this task sends inherits: see `Call::child_of`.
     #[must_use]
     pub fn lineage(&self) -> Lineage {
-        let Inner { root_id, id, .. } = &*self.0;
-        Lineage::new(root_id.clone(), id.clone(), self.0.trace, self.0.expires)
-            .noting(self.0.children.clone())
+        let (root, id) = (self.root_id().clone(), self.id().clone());
+        Lineage::new(root, id, self.0.trace, self.expires()).noting(self.0.children.clone())
     }
 
     /// The caller's own headers.
@@ -260,7 +241,7 @@ impl TaskContext {
     /// When the task is no longer worth doing, if it expires; its children expire then as well.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        self.0.expires
+        self.header().expires
     }
 
     /// When the attempt will be cut off, if it has a limit.
@@ -272,13 +253,26 @@ impl TaskContext {
     /// Fires when the task shall stop: its soft limit, a cancellation, the end of the worker's grace period.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.0.cancellation
+        self.0.cancellation.token()
     }
 
     /// True once the task shall stop; for blocking tasks, which cannot wait for the token.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancellation.is_cancelled()
+        self.0.cancellation.has_fired()
+    }
+
+    /// Fires [`cancellation`](Self::cancellation): the task shall stop.
+    #[doc(hidden)]
+    pub fn cancel(&self) {
+        self.0.cancellation.fire();
+    }
+
+    /// Fires [`soft_limit`](Self::soft_limit), and with it [`cancellation`](Self::cancellation).
+    #[doc(hidden)]
+    pub fn reach_soft_limit(&self) {
+        self.0.soft_limit.fire();
+        self.cancel();
     }
 
     /// Fires at the soft time limit, together with [`cancellation`](Self::cancellation).
@@ -287,7 +281,7 @@ impl TaskContext {
     /// `Failure::discard(Exception::soft_time_limit())`.
     #[must_use]
     pub fn soft_limit(&self) -> &CancellationToken {
-        &self.0.soft_limit
+        self.0.soft_limit.token()
     }
 
     /// All that travelled beside the body, as it came: group, stamps, origin, reply queue and the rest.
@@ -333,7 +327,7 @@ impl TaskContext {
     /// The attempts before this one.
     #[must_use]
     pub fn retries(&self) -> u32 {
-        self.0.attempt.saturating_sub(1)
+        self.attempt().saturating_sub(1)
     }
 
     /// Lets another call take the place of this task, once it has returned: under the same id, with the caller's reply
@@ -433,9 +427,9 @@ impl TaskContext {
             return Err(ProgressError::Final(name.to_owned()));
         }
         let value = serde_json::value::to_raw_value(value).map_err(ProgressError::Value)?;
-        let mut reply = Reply::new(self.0.id.clone(), status, value);
+        let mut reply = Reply::new(self.id().clone(), status, value);
         reply.group_id.clone_from(&self.header().group);
-        reply.parent_id.clone_from(&self.0.parent_id);
+        reply.parent_id.clone_from(&self.header().parent_id);
         Ok(reply)
     }
 
@@ -467,9 +461,9 @@ impl TaskContext {
 impl fmt::Debug for TaskContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskContext")
-            .field("task", &self.0.task)
-            .field("id", &self.0.id)
-            .field("attempt", &self.0.attempt)
+            .field("task", &self.task())
+            .field("id", self.id())
+            .field("attempt", &self.attempt())
             .field("queue", &self.0.queue)
             .finish_non_exhaustive()
     }
@@ -478,8 +472,8 @@ impl fmt::Debug for TaskContext {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("task", &self.task)
-            .field("id", &self.id)
+            .field("task", &self.message.header.task)
+            .field("id", &self.message.header.id)
             .finish_non_exhaustive()
     }
 }

@@ -55,6 +55,15 @@ pub mod names {
         "stamps",
         "compression",
     ];
+
+    /// The name itself, without a copy of it, if it is one that most messages have.
+    #[must_use]
+    pub fn known(name: &str) -> Option<&'static str> {
+        CELERY
+            .into_iter()
+            .chain([TRACEPARENT, "x-delivery-count"])
+            .find(|known| *known == name)
+    }
 }
 
 /// True for a header name that a caller cannot use for its own: Celery's, coney's, and those that RabbitMQ writes.

@@ -49,6 +49,7 @@ pub mod rate;
 pub mod reply;
 pub mod repr;
 pub mod revoke;
+pub mod signal;
 pub mod spec;
 pub mod task;
 pub mod topology;

@@ -161,6 +161,12 @@ impl Table {
         Self(Vec::with_capacity(entries))
     }
 
+    /// The table of entries whose names are known to be distinct: none is compared with the others.
+    #[must_use]
+    pub fn of_distinct(entries: Vec<(Cow<'static, str>, Value)>) -> Self {
+        Self(entries)
+    }
+
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {

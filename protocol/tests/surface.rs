@@ -157,7 +157,9 @@ fn a_call_by_name_takes_arguments_by_position_and_by_name_as_they_are() {
     let call = DynamicCall::new("t", Json::Null)
         .args(&raw.expect("JSON"))
         .kwargs(&json!({"a": null}));
-    let message = call.prepare().expect("arguments").message;
+    let mut prepared = call.prepare().expect("arguments");
+    prepared.show_arguments();
+    let message = prepared.message;
     let body = String::from_utf8(message.body.bytes.to_vec()).expect("text");
     assert!(
         body.starts_with(r#"[[1e400, 123456789012345678901],{"a":null},"#),

@@ -94,9 +94,8 @@ impl Running {
     /// Binds the arguments.
     pub fn bind(&self, read: Read) -> Result<Bound, String> {
         let Read(received, acker) = read;
-        let Pipeline { decoder, abort, .. } = &*self.pipeline;
         let time = self.pipeline.time_limit(&received);
-        let job = decoder.start(&received, time, abort.child_token());
+        let job = self.pipeline.decoder.start(&received, time);
         Ok(Bound {
             job: job.map_err(|no_job| format!("{no_job:?}"))?,
             received,
@@ -112,13 +111,18 @@ impl Running {
             acker,
         } = bound;
         let Received { card, handler, .. } = &received;
-        let limits = self.limits(&received, &job);
         let Job {
             context,
             attempt,
             plan,
             entered,
         } = job;
+        let limits = Limits {
+            time: self.pipeline.time_limit(&received),
+            entered: &entered,
+            revoke_grace: self.pipeline.revoke_grace,
+            abort: &self.pipeline.abort,
+        };
         let slot = self.pool.acquire().now_or_never()?;
         let attempt = execute(handler, &context, attempt, &limits, Some(&acker), slot);
         let outcome = attempt.now_or_never()?;
@@ -126,7 +130,7 @@ impl Running {
         let facts = Facts {
             header,
             spec: handler.spec(),
-            revoked: entered.revoked().is_cancelled(),
+            revoked: entered.revoked().has_fired(),
             worker: &self.pipeline.settler.worker,
             now: self.node.broker.clock().now(),
             chance: 0.5,
@@ -137,16 +141,6 @@ impl Running {
         let disposition = decide(facts, outcome);
         acker.ack();
         disposition.reply.map(|(to, reply)| Answer(to, reply))
-    }
-
-    fn limits(&self, received: &Received, job: &Job) -> Limits {
-        Limits {
-            time: self.pipeline.time_limit(received),
-            revoked: job.entered.revoked().clone(),
-            revoke_grace: self.pipeline.revoke_grace,
-            terminated: job.entered.terminated().clone(),
-            abort: self.pipeline.abort.clone(),
-        }
     }
 
     /// Takes a message through all stages; true if it is done with. Not for tasks with a result: that is never confirmed.

@@ -126,7 +126,7 @@ fn each(
 }
 
 fn run(
-    handler: Handler,
+    handler: Arc<Handler>,
     context: TaskContext,
     items: Vec<Box<RawValue>>,
     arguments: Arguments,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coney_protocol::context::DeliveryInfo;
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::message::Message;
@@ -11,12 +12,8 @@ use coney_protocol::message::Message;
 pub(crate) struct Card {
     /// Shared with the task that runs.
     pub(crate) message: Arc<Message>,
-    /// The exchange that it was published to.
-    pub(crate) exchange: String,
-    /// The routing key that it was published with.
-    pub(crate) routing_key: String,
-    /// True if it may have been delivered before.
-    pub(crate) redelivered: bool,
+    /// Shared with it as well.
+    pub(crate) delivery: Arc<DeliveryInfo>,
 }
 
 impl Card {

@@ -37,6 +37,7 @@ use crate::decode::Poison;
 use crate::flow::{self, Flow, Follow};
 use crate::outcome::Outcome;
 use crate::settle::ReplyAddress;
+use crate::telemetry;
 
 /// What to publish, and what becomes of the delivery after that.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct Disposition {
     /// The message is a dead letter.
     pub(crate) dead: Option<(Reason, ErrorReport)>,
     /// The header that the message goes on with, if it is another.
-    pub(crate) header: Option<Header>,
+    pub(crate) header: Option<Box<Header>>,
     /// True if the task was cancelled, for metrics and logs.
     pub(crate) revoked: bool,
     /// What follows beside the result.
@@ -120,6 +121,14 @@ impl Disposition {
         }
     }
 
+    /// True if anything has to be published before the delivery is settled.
+    pub(crate) fn publishes(&self) -> bool {
+        self.reply.is_some()
+            || self.again.is_some()
+            || self.dead.is_some()
+            || !self.follow.is_nothing()
+    }
+
     /// The word for metrics and logs.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
@@ -133,7 +142,7 @@ impl Disposition {
                 dead: Some((reason, _)),
                 ..
             } => reason.as_str(),
-            Self { .. } => "done",
+            Self { .. } => telemetry::DONE,
         }
     }
 }
@@ -315,7 +324,7 @@ impl Facts<'_> {
         Disposition {
             reply: self.address().map(|to| (to, reply)),
             again: Some(again),
-            header: Some(header),
+            header: Some(Box::new(header)),
             ..Disposition::ACK
         }
     }
@@ -338,7 +347,7 @@ impl Facts<'_> {
         Disposition {
             reply: self.answer(reply),
             follow: self.flow.failed(&report),
-            header: reason.map(|_| self.remembering(&report)),
+            header: reason.map(|_| Box::new(self.remembering(&report))),
             dead: reason.map(|reason| (reason, report)),
             ..Disposition::ACK
         }

@@ -8,7 +8,7 @@ use coney_amqp::Unreadable;
 use coney_protocol::canvas::{CanvasError, Plan};
 use coney_protocol::clock::Clock;
 use coney_protocol::codec::body::RawCall;
-use coney_protocol::context::{CancellationToken, DeliveryInfo, Inner, TaskContext};
+use coney_protocol::context::{DeliveryInfo, Inner, TaskContext};
 use coney_protocol::dead::Reason;
 use coney_protocol::delay;
 use coney_protocol::error::{ArgumentError, DecodeError};
@@ -35,7 +35,7 @@ const CLOCK_SLACK: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) card: Arc<Card>,
-    pub(crate) handler: Handler,
+    pub(crate) handler: Arc<Handler>,
     /// How often it was delivered before.
     pub(crate) redeliveries: u32,
 }
@@ -137,11 +137,15 @@ impl Decoder {
             }
             _ => Ok(Some(redeliveries)),
         };
-        let card = Arc::new(Card {
-            message: Arc::new(message),
+        let delivery = DeliveryInfo {
             exchange,
             routing_key,
+            priority: message.header.priority,
             redelivered,
+        };
+        let card = Arc::new(Card {
+            message: Arc::new(message),
+            delivery: Arc::new(delivery),
         });
         if is_revoked {
             return Err(Box::new(NoJob::Revoked(card)));
@@ -155,7 +159,7 @@ impl Decoder {
             Err(refused) => return Err(refused.of(card)),
         };
         let handler = match self.handler(card.header(), now) {
-            Ok(handler) => handler.clone(),
+            Ok(handler) => Arc::clone(handler),
             Err(refused) => return Err(refused.of(card)),
         };
         if let Some(wait) = self.task_limits.wait(card.task(), card.id(), now) {
@@ -173,7 +177,6 @@ impl Decoder {
         &self,
         received: &Received,
         time_limit: TimeLimit,
-        cancellation: CancellationToken,
     ) -> Result<Job, Box<NoJob>> {
         let Received {
             card,
@@ -187,7 +190,7 @@ impl Decoder {
         if is_late(card.header(), now) {
             return Err(Refused::new(Reason::Expired, expired()).of(Arc::clone(card)));
         }
-        let mut parts = self.context(received, time_limit, cancellation, now);
+        let mut parts = self.context(received, time_limit, now);
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
@@ -202,7 +205,7 @@ impl Decoder {
     }
 
     /// What runs a message, if anything does and it is not too late.
-    fn handler(&self, header: &Header, now: SystemTime) -> Result<&Handler, Box<Refused>> {
+    fn handler(&self, header: &Header, now: SystemTime) -> Result<&Arc<Handler>, Box<Refused>> {
         if is_late(header, now) {
             return Err(Refused::new(Reason::Expired, expired()));
         }
@@ -232,28 +235,16 @@ impl Decoder {
         Plan::salvage(&RawCall::cut(&plain).ok()?.embed)
     }
 
-    fn context(
-        &self,
-        received: &Received,
-        time_limit: TimeLimit,
-        cancellation: CancellationToken,
-        now: SystemTime,
-    ) -> Inner {
+    fn context(&self, received: &Received, time_limit: TimeLimit, now: SystemTime) -> Inner {
         let Received { card, handler, .. } = received;
         let header = card.header();
         let mut parts = Inner::of(Arc::clone(&card.message));
-        parts.queue = self.queue.to_string();
+        parts.queue = Arc::clone(&self.queue);
         parts.time_limit = time_limit;
         parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
-        parts.hostname = self.worker.to_string();
-        parts.delivery = DeliveryInfo {
-            exchange: card.exchange.clone(),
-            routing_key: card.routing_key.clone(),
-            priority: header.priority,
-            redelivered: card.redelivered,
-        };
+        parts.hostname = Arc::clone(&self.worker);
+        parts.delivery = Arc::clone(&card.delivery);
         parts.headers = own_headers(&header.extra);
-        parts.cancellation = cancellation;
         parts.states = Arc::clone(&self.states);
         let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
         parts.uplink = ReplyAddress::of(header)

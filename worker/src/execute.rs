@@ -14,21 +14,20 @@ use tracing::Instrument;
 use crate::handler::{Attempt, Handler};
 use crate::outcome::{Outcome, message_of};
 use crate::pool::Slot;
+use crate::revocations::Entered;
 use crate::telemetry;
 
 /// What an attempt has to keep to.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     /// Hard: the attempt is cut off. Soft: its token fires.
     pub(crate) time: TimeLimit,
-    /// Fires when the task is revoked.
-    pub(crate) revoked: CancellationToken,
-    /// How long it may go on after that.
+    /// Says that the task is revoked, or shall end at once.
+    pub(crate) entered: &'a Entered,
+    /// How long it may go on after it was revoked.
     pub(crate) revoke_grace: Duration,
-    /// Fires when it shall end at once.
-    pub(crate) terminated: CancellationToken,
     /// Fires when running attempts shall be stopped and returned.
-    pub(crate) abort: CancellationToken,
+    pub(crate) abort: &'a CancellationToken,
 }
 
 /// Runs an attempt to its end, to its hard limit, or until it is revoked, aborted, or the delivery lost that it depends
@@ -43,27 +42,27 @@ pub(crate) async fn execute(
     handler: &Handler,
     context: &TaskContext,
     attempt: Attempt,
-    limits: &Limits,
+    limits: &Limits<'_>,
     delivery: Option<&Acker>,
     slot: Slot,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
-        run_blocking(attempt, span.clone(), slot).boxed()
+        run_blocking(attempt, span.clone(), slot).left_future()
     } else {
-        run_async(attempt, delivery, slot).boxed()
+        run_async(attempt, delivery, slot).right_future()
     };
     let outcome = tokio::select! {
         biased;
         outcome = running.instrument(span) => return outcome,
         limit = after(limits.time.hard) => Outcome::TimedOut(limit),
         never = warn_after(limits.time.soft, context) => match never {},
-        () = limits.terminated.cancelled() => Outcome::Revoked,
+        () = limits.entered.terminated().fired() => Outcome::Revoked,
         () = revoked(limits, context) => Outcome::Revoked,
-        () = limits.abort.cancelled() => Outcome::Aborted,
+        () = aborted(limits.abort) => Outcome::Aborted,
         () = lost(delivery) => Outcome::Aborted,
     };
-    context.cancellation().cancel();
+    context.cancel();
     if handler.spec().blocking {
         telemetry::abandoned(context.queue());
     }
@@ -84,16 +83,20 @@ async fn after(limit: Option<Duration>) -> Duration {
 /// Fires the attempt's token at its soft limit, and waits on for the attempt to end.
 async fn warn_after(limit: Option<Duration>, context: &TaskContext) -> Infallible {
     after(limit).await;
-    context.soft_limit().cancel();
-    context.cancellation().cancel();
+    context.reach_soft_limit();
     std::future::pending().await
 }
 
 /// Waits for the task to be revoked, fires the attempt's token, and gives it time to end.
-async fn revoked(limits: &Limits, context: &TaskContext) {
-    limits.revoked.cancelled().await;
-    context.cancellation().cancel();
+async fn revoked(limits: &Limits<'_>, context: &TaskContext) {
+    limits.entered.revoked().fired().await;
+    context.cancel();
     tokio::time::sleep(limits.revoke_grace).await;
+}
+
+/// Waits until running attempts shall be stopped; costs nothing before it is polled.
+async fn aborted(abort: &CancellationToken) {
+    abort.cancelled().await;
 }
 
 /// Waits until the broker has the message of an attempt delivered again.

@@ -35,6 +35,10 @@ impl Follow {
         after: Vec::new(),
         told: Vec::new(),
     };
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty() && self.told.is_empty()
+    }
 }
 
 impl<'a> Flow<'a> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use coney_amqp::{Acker, Delivery};
 use coney_protocol::canvas::Plan;
-use coney_protocol::context::TaskContext;
+use coney_protocol::context::{DeliveryInfo, TaskContext};
 use coney_protocol::dead::Reason;
 use coney_protocol::header::{Header, TimeLimit};
 use coney_protocol::message::Message;
@@ -32,8 +32,8 @@ use crate::outcome::Outcome;
 use crate::pool::Slot;
 use crate::repeats::{Arrival, Original, Repeats, Work};
 use crate::roster::{Roster, Seat};
-use crate::settle::{Letter, Settler};
-use crate::telemetry;
+use crate::settle::{Letter, Settlement, Settler};
+use crate::telemetry::{self, QueueMeter};
 
 /// The stages of one queue.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Pipeline {
     pub(crate) repeats: Arc<Repeats>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) events: Events,
+    pub(crate) meter: QueueMeter,
     /// True if a running attempt goes on when the connection that delivered it is lost.
     pub(crate) outlives_connection: bool,
     /// How long a task may go on after it was revoked.
@@ -201,12 +202,9 @@ impl Pipeline {
             return false;
         }
         let time = self.time_limit(&received);
-        match self
-            .decoder
-            .start(&received, time, self.abort.child_token())
-        {
+        match self.decoder.start(&received, time) {
             Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
-            Err(no_job) => self.refuse(*no_job, acker).await,
+            Err(no_job) => Box::pin(self.refuse(*no_job, acker)).await,
         }
     }
 
@@ -225,16 +223,29 @@ impl Pipeline {
     /// A task that is run before would have to be held when it has ended, and is run again if its delivery is lost
     /// meanwhile.
     async fn has_way_back(&self, acker: &Acker, wants_reply: bool, is_alone: bool) -> bool {
-        let way = async {
-            // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full;
-            // and one task alone does not wait for an answer, but is the question
-            if wants_reply && !is_alone {
-                self.settler.broker.publishes().await;
-            }
-            self.settler.keeps_up().await;
-            acker.answers().await;
+        // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full; and
+        // one task alone does not wait for an answer, but is the question
+        let publishes = wants_reply && !is_alone;
+        let broker = &self.settler.broker;
+        let is_open = if self.stopping.is_cancelled() {
+            false
+        } else if (!publishes || broker.is_publishing())
+            && self.settler.is_on_time()
+            && acker.is_answered()
+        {
+            true
+        } else {
+            let way = async {
+                if publishes {
+                    broker.publishes().await;
+                }
+                self.settler.keeps_up().await;
+                acker.answers().await;
+            };
+            Box::pin(self.stopping.run_until_cancelled(way))
+                .await
+                .is_some()
         };
-        let is_open = self.stopping.run_until_cancelled(way).await.is_some();
         is_open && !acker.is_stale()
     }
 
@@ -268,10 +279,9 @@ impl Pipeline {
         let queue = &self.settler.queue;
         let limits = Limits {
             time,
-            revoked: entered.revoked().clone(),
+            entered: &entered,
             revoke_grace: self.revoke_grace,
-            terminated: entered.terminated().clone(),
-            abort: self.abort.clone(),
+            abort: &self.abort,
         };
         // the end of a blocking attempt is awaited, as nothing can end it
         let goes_on = self.outlives_connection || spec.blocking;
@@ -279,18 +289,18 @@ impl Pipeline {
         if spec.track_started {
             // nobody waits for the news when the worker stops at once
             let told = tell_caller(&context);
-            self.abort.run_until_cancelled(told).await;
+            Box::pin(self.abort.run_until_cancelled(told)).await;
         }
         let started = Instant::now();
         let outcome = {
-            let _running = telemetry::Running::on(queue);
+            let _running = self.meter.start();
             execute(handler, &context, attempt, &limits, delivery, slot).await
         };
         let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {
             header,
             spec,
-            revoked: entered.revoked().is_cancelled(),
+            revoked: entered.revoked().has_fired(),
             worker: &self.settler.worker,
             now: self.now(),
             chance: rand::random(),
@@ -299,7 +309,8 @@ impl Pipeline {
             children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);
-        telemetry::ended(queue, spec.name, disposition.outcome(), started.elapsed());
+        self.meter
+            .ended(spec.name, disposition.outcome(), started.elapsed());
         let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
@@ -330,10 +341,11 @@ impl Pipeline {
             return;
         };
         let next = Arc::new(Card {
-            message: Arc::new(Message::new(header.clone(), card.message.body.clone())),
-            exchange: card.exchange.clone(),
-            routing_key: card.routing_key.clone(),
-            redelivered: false,
+            message: Arc::new(Message::new((**header).clone(), card.message.body.clone())),
+            delivery: Arc::new(DeliveryInfo {
+                redelivered: false,
+                ..DeliveryInfo::clone(&card.delivery)
+            }),
         });
         self.events.received(&next);
         self.roster.schedule(&next, eta);
@@ -419,24 +431,24 @@ impl Pipeline {
             // who runs the queue may have given it a dead-letter exchange of its own
             disposition.then = Then::Reject;
         }
-        self.settler
-            .settle(disposition, || poison.letter, Some(acker))
-            .await
+        let settlement = Settlement::of(disposition, || poison.letter);
+        self.settler.settle(settlement, Some(acker)).await
     }
 
     /// Settles a message that was read, with the header that it goes on with.
-    async fn settle(
+    fn settle(
         &self,
         mut disposition: Disposition,
         message: &Message,
         acker: Option<Acker>,
-    ) -> bool {
+    ) -> impl Future<Output = bool> + Send + use<'_> {
         let changed = disposition
             .header
             .take()
-            .map(|header| Message::new(header, message.body.clone()));
+            .map(|header| Message::new(*header, message.body.clone()));
         let letter = || Letter::of(changed.as_ref().unwrap_or(message));
-        self.settler.settle(disposition, letter, acker).await
+        self.settler
+            .settle(Settlement::of(disposition, letter), acker)
     }
 }
 

@@ -25,6 +25,7 @@ use crate::repeats::{REMEMBERED, Repeats};
 use crate::revocations::Revocations;
 use crate::roster::Roster;
 use crate::settle::Settler;
+use crate::telemetry::QueueMeter;
 use crate::uplink::ReplyLine;
 use crate::worker::QueuePlan;
 
@@ -194,7 +195,10 @@ impl Common {
     /// The stages of a queue.
     pub(crate) fn pipeline(&self, plan: &QueuePlan, topology: Topology) -> Pipeline {
         let queue: Arc<str> = (*plan.spec.name).into();
+        let tasks = self.registry.all();
+        let tasks = tasks.into_iter().map(|handler| handler.spec().name);
         Pipeline {
+            meter: QueueMeter::new(&queue, tasks),
             decoder: Decoder {
                 queue: Arc::clone(&queue),
                 worker: (*self.name).into(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use crate::builtin;
 use crate::error::BuildProblem;
@@ -53,9 +54,9 @@ fn crate_of(handler: &Handler) -> &'static str {
 /// Handlers by the wire name of their task.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    own: HashMap<&'static str, Handler>,
+    own: HashMap<&'static str, Arc<Handler>>,
     /// What every worker has; not listed.
-    builtin: HashMap<&'static str, Handler>,
+    builtin: HashMap<&'static str, Arc<Handler>>,
 }
 
 impl Registry {
@@ -65,7 +66,7 @@ impl Registry {
         for handler in handlers {
             match by_name.entry(handler.spec().name) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(handler);
+                    vacant.insert(Arc::new(handler));
                 }
                 Entry::Occupied(known) => {
                     let first: &Handler = known.get();
@@ -78,14 +79,14 @@ impl Registry {
                 }
             }
         }
-        let builtin = builtin::handlers().map(|handler| (handler.spec().name, handler));
+        let builtin = builtin::handlers().map(|handler| (handler.spec().name, Arc::new(handler)));
         Self {
             own: by_name,
             builtin: HashMap::from(builtin),
         }
     }
 
-    pub(crate) fn get(&self, task: &str) -> Option<&Handler> {
+    pub(crate) fn get(&self, task: &str) -> Option<&Arc<Handler>> {
         self.own.get(task).or_else(|| self.builtin.get(task))
     }
 
@@ -102,8 +103,8 @@ impl Registry {
     }
 }
 
-fn sorted<'a>(handlers: impl Iterator<Item = &'a Handler>) -> Vec<&'a Handler> {
-    let mut handlers: Vec<_> = handlers.collect();
+fn sorted<'a>(handlers: impl Iterator<Item = &'a Arc<Handler>>) -> Vec<&'a Handler> {
+    let mut handlers: Vec<_> = handlers.map(AsRef::as_ref).collect();
     handlers.sort_by_key(|handler| handler.spec().name);
     handlers
 }

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// How many finished messages are remembered for a queue at least; 16 bytes each, and as many again.
@@ -29,7 +29,8 @@ pub(crate) struct Repeats {
 
 #[derive(Debug, Default)]
 struct Book {
-    working: HashMap<Uuid, watch::Receiver<bool>>,
+    /// With the repetitions that wait for each to end.
+    working: HashMap<Uuid, Vec<oneshot::Sender<()>>>,
     finished: HashSet<Uuid>,
     /// Those that were finished before, forgotten together when there are enough new ones.
     earlier: HashSet<Uuid>,
@@ -63,13 +64,14 @@ impl Repeats {
         if book.finished.contains(&id) || book.earlier.contains(&id) {
             return Arrival::Finished;
         }
-        if let Some(end) = book.working.get(&id) {
-            return Arrival::Repeated(Original(end.clone()));
+        if let Some(waiting) = book.working.get_mut(&id) {
+            let (end, original) = oneshot::channel();
+            waiting.push(end);
+            return Arrival::Repeated(Original(original));
         }
-        let (end, receiver) = watch::channel(false);
-        book.working.insert(id, receiver);
+        book.working.insert(id, Vec::new());
         let repeats = Arc::clone(self);
-        Arrival::New(Work(Some(Entry { id, end, repeats })))
+        Arrival::New(Work(Some(Entry { id, repeats })))
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -85,7 +87,6 @@ pub(crate) struct Work(Option<Entry>);
 #[derive(Debug)]
 struct Entry {
     id: Uuid,
-    end: watch::Sender<bool>,
     repeats: Arc<Repeats>,
 }
 
@@ -100,11 +101,14 @@ impl Work {
         if book.finished.len() >= entry.repeats.remembered {
             book.earlier = mem::take(&mut book.finished);
         }
-        drop(book);
-        entry.end.send_replace(true);
+        for end in book.working.remove(&entry.id).unwrap_or_default() {
+            // nobody waits any more if the repetition is gone
+            let _ = end.send(());
+        }
     }
 }
 
+/// Who waits for the end hears nothing if it was not finished.
 impl Drop for Entry {
     fn drop(&mut self) {
         self.repeats.book().working.remove(&self.id);
@@ -113,12 +117,12 @@ impl Drop for Entry {
 
 /// A message that is worked on because of an earlier delivery.
 #[derive(Debug)]
-pub(crate) struct Original(watch::Receiver<bool>);
+pub(crate) struct Original(oneshot::Receiver<()>);
 
 impl Original {
     /// Waits for its end: true if it was finished, false if it was given up.
-    pub(crate) async fn ends_well(mut self) -> bool {
-        self.0.wait_for(|finished| *finished).await.is_ok()
+    pub(crate) async fn ends_well(self) -> bool {
+        self.0.await.is_ok()
     }
 }
 

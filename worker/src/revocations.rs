@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use coney_protocol::control::stamp::{self, Stamp};
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
-use tokio_util::sync::CancellationToken;
+use coney_protocol::signal::Signal;
 
 /// How long a worker remembers revocations unless the builder says otherwise: as long as Celery's.
 pub const DEFAULT_MEMORY: Duration = Duration::from_secs(3 * 60 * 60);
@@ -57,8 +57,8 @@ struct Attempts {
 /// What running attempts of a task are told.
 #[derive(Debug, Default)]
 struct Orders {
-    revoked: CancellationToken,
-    terminated: CancellationToken,
+    revoked: Signal,
+    terminated: Signal,
     /// The signal that a Python worker would have sent to the process.
     signal: OnceLock<i32>,
 }
@@ -89,7 +89,7 @@ impl Revocations {
         book.revoked.note(id, now, self.most);
         drop(book);
         if let Some(orders) = &running {
-            orders.revoked.cancel();
+            orders.revoked.fire();
         }
         running.is_some()
     }
@@ -267,8 +267,8 @@ impl Orders {
     fn terminate(&self, signal: i32) {
         // the first signal ends it
         let _ = self.signal.set(signal);
-        self.revoked.cancel();
-        self.terminated.cancel();
+        self.revoked.fire();
+        self.terminated.fire();
     }
 }
 
@@ -282,12 +282,12 @@ pub(crate) struct Entered {
 
 impl Entered {
     /// Fires when the task is revoked.
-    pub(crate) fn revoked(&self) -> &CancellationToken {
+    pub(crate) fn revoked(&self) -> &Signal {
         &self.orders.revoked
     }
 
     /// Fires when the task shall end at once.
-    pub(crate) fn terminated(&self) -> &CancellationToken {
+    pub(crate) fn terminated(&self) -> &Signal {
         &self.orders.terminated
     }
 
@@ -396,9 +396,9 @@ mod tests {
         let first = revocations.enter(&task(1), now).expect("let in");
         let second = revocations.enter(&task(1), now).expect("let in");
         drop(first);
-        assert!(!second.revoked().is_cancelled());
+        assert!(!second.revoked().has_fired());
         assert!(revocations.revoke(id(1), now));
-        assert!(second.revoked().is_cancelled());
+        assert!(second.revoked().has_fired());
         drop(second);
         assert!(revocations.lock().running.is_empty());
         assert!(!revocations.revoke(id(1), now));
@@ -410,7 +410,7 @@ mod tests {
         let now = Instant::now();
         let running = revocations.enter(&task(1), now).expect("let in");
         revocations.flag([id(1), id(2)], now);
-        assert!(!running.revoked().is_cancelled());
+        assert!(!running.revoked().has_fired());
         assert!(revocations.is_revoked(&task(1), now) && revocations.is_revoked(&task(2), now));
     }
 
@@ -421,7 +421,7 @@ mod tests {
         let running = revocations.enter(&task(1), now).expect("let in");
         let other = revocations.enter(&task(2), now).expect("let in");
         assert!(revocations.terminate(id(1), 9, now));
-        assert!(running.terminated().is_cancelled() && running.revoked().is_cancelled());
+        assert!(running.terminated().has_fired() && running.revoked().has_fired());
         assert_eq!((running.signal(), other.signal()), (Some(9), None));
         assert!(!revocations.terminate(id(3), 9, now));
         assert!(revocations.enter(&task(3), now).is_none());
@@ -435,12 +435,12 @@ mod tests {
         let other = revocations.enter(&stamped(2, "other"), now).expect("in");
         let stamps = [tenant("acme"), tenant("nobody")];
         revocations.flag_stamps(stamps.clone(), now);
-        assert!(!running.revoked().is_cancelled());
+        assert!(!running.revoked().has_fired());
         assert!(revocations.enter(&stamped(3, "acme"), now).is_none());
         assert!(revocations.enter(&stamped(3, "acme"), now + HOUR).is_some());
         let found = revocations.terminate_stamped(&stamps, 15, now);
         assert_eq!(found, [tenant("acme")]);
-        assert!(running.terminated().is_cancelled() && !other.terminated().is_cancelled());
+        assert!(running.terminated().has_fired() && !other.terminated().has_fired());
     }
 
     #[test]

@@ -279,9 +279,7 @@ mod tests {
                 Header::new("t", TaskId::from(id)),
                 Body::json(body),
             )),
-            exchange: String::new(),
-            routing_key: "q".to_owned(),
-            redelivered: false,
+            delivery: Arc::default(),
         })
     }
 

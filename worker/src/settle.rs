@@ -17,6 +17,7 @@ use coney_protocol::property::Properties;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::topology::{Preset, REPLY_PREFIX, Route, Topology};
 use coney_protocol::wire;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -115,6 +116,25 @@ impl Letter {
     }
 }
 
+/// A disposition, ready to be performed.
+pub(crate) struct Settlement {
+    then: Then,
+    /// On the heap: from most tasks little follows, and none shall take the room of all that may.
+    consequences: Option<Box<Consequences>>,
+}
+
+impl Settlement {
+    /// What a disposition says; `letter` makes the message that moves on, if it does.
+    pub(crate) fn of(disposition: Disposition, letter: impl FnOnce() -> Letter) -> Self {
+        let then = disposition.then;
+        let publishes = disposition.publishes();
+        Self {
+            then,
+            consequences: publishes.then(|| Box::new(Consequences::of(disposition, letter))),
+        }
+    }
+}
+
 /// What follows from a task and is not confirmed yet.
 struct Consequences {
     before: Pending,
@@ -194,25 +214,11 @@ impl Settler {
     /// A crash before the ack lets the broker deliver the message again: the task runs twice and both runs have the
     /// same id. So does a worker that stops before everything is confirmed, and one that loses the delivery's connection
     /// if the broker hands the message to another worker.
-    pub(crate) async fn settle(
-        &self,
-        disposition: Disposition,
-        letter: impl FnOnce() -> Letter,
-        acker: Option<Acker>,
-    ) -> bool {
-        let then = disposition.then;
-        let mut consequences = Consequences::of(disposition, letter);
-        let confirmed = loop {
-            let Err(error) = self.publish_all(&mut consequences).await else {
-                break Ok(());
-            };
-            telemetry::unsettled(&self.queue);
-            // also when the delivery is lost: a repetition that comes here waits for it, and the result is as good
-            if !error.is_transient() || self.abort.is_cancelled() {
-                break Err(error);
-            }
-            warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
-            let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
+    pub(crate) async fn settle(&self, settlement: Settlement, acker: Option<Acker>) -> bool {
+        let Settlement { then, consequences } = settlement;
+        let confirmed = match consequences {
+            Some(consequences) => Box::pin(self.confirm(consequences)).await,
+            None => Ok(()),
         };
         let is_done = confirmed.is_ok() && then != Then::Requeue;
         match (confirmed, acker, then) {
@@ -220,7 +226,7 @@ impl Settler {
             (Ok(()), Some(acker), Then::Requeue) => acker.requeue(),
             (Ok(()), Some(acker), Then::Reject) => acker.reject(),
             (Ok(()), None, _) => {}
-            (Err(error), Some(acker), _) => self.give_back(acker, &error).await,
+            (Err(error), Some(acker), _) => self.give_back(acker, &error).boxed().await,
             (Err(error), None, _) => {
                 error!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task that was acknowledged early is lost");
             }
@@ -228,9 +234,30 @@ impl Settler {
         is_done
     }
 
+    /// Publishes what follows from a task until it is confirmed, or never will be.
+    async fn confirm(&self, mut consequences: Box<Consequences>) -> Result<(), Unsettled> {
+        loop {
+            let Err(error) = self.publish_all(&mut consequences).await else {
+                return Ok(());
+            };
+            telemetry::unsettled(&self.queue);
+            // also when the delivery is lost: a repetition that comes here waits for it, and the result is as good
+            if !error.is_transient() || self.abort.is_cancelled() {
+                return Err(error);
+            }
+            warn!(target: "coney::worker", queue = %self.queue, %error, "what follows from a task is not confirmed yet: trying again");
+            let _ = tokio::time::timeout(UNSETTLED_PAUSE, self.abort.cancelled()).await;
+        }
+    }
+
+    /// False while what follows from other tasks of the queue is not confirmed for longer than it should be.
+    pub(crate) fn is_on_time(&self) -> bool {
+        *self.late.borrow() == 0
+    }
+
     /// Waits while what follows from other tasks of the queue is not confirmed for longer than it should be.
     pub(crate) async fn keeps_up(&self) {
-        if *self.late.borrow() == 0 {
+        if self.is_on_time() {
             return;
         }
         let mut late = self.late.subscribe();
@@ -250,9 +277,13 @@ impl Settler {
 
     /// What the result lists is sent before it, what asks for the result after it.
     async fn publish_in_order(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
-        self.send_all(&mut consequences.before).await?;
+        if !consequences.before.is_empty() {
+            self.send_all(&mut consequences.before).boxed().await?;
+        }
         self.publish_both(consequences).await?;
-        self.send_all(&mut consequences.after).await?;
+        if !consequences.after.is_empty() {
+            self.send_all(&mut consequences.after).boxed().await?;
+        }
         self.tell_all(&mut consequences.told).await
     }
 
@@ -312,10 +343,7 @@ impl Settler {
             },
             async {
                 match moved {
-                    Some((letter, Move::Again(again))) => self.send_again(letter, *again).await,
-                    Some((letter, Move::Bury(reason, report))) => {
-                        self.bury(letter, *reason, report).await
-                    }
+                    Some((letter, movement)) => self.move_on(letter, movement).boxed().await,
                     None => Ok(()),
                 }
             }
@@ -327,6 +355,13 @@ impl Settler {
             *moved = None;
         }
         answered.and(moved_on)
+    }
+
+    async fn move_on(&self, letter: &Letter, movement: &Move) -> Result<(), Unsettled> {
+        match movement {
+            Move::Again(again) => self.send_again(letter, *again).await,
+            Move::Bury(reason, report) => self.bury(letter, *reason, report).await,
+        }
     }
 
     /// Returns a delivery whose consequences cannot be published. What will never be confirmed is left to the broker,
@@ -397,6 +432,16 @@ impl Settler {
             Err(error) if error.is_transient() => return Err(Unsettled::Publish(error)),
             Err(error) => error,
         };
+        self.send_substitute(address, &refused).boxed().await
+    }
+
+    /// Sends a failure in place of a result that the broker refuses.
+    async fn send_substitute(
+        &self,
+        address: &ReplyAddress,
+        refused: &PublishError,
+    ) -> Result<(), Unsettled> {
+        let publisher = self.broker.publisher();
         warn!(target: "coney::worker", queue = %self.queue, id = %address.id, error = %refused, "the broker refuses a result");
         let report = ErrorReport::new(
             "ResultError",

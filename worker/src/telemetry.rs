@@ -2,17 +2,21 @@
 //!
 //! Names and fields follow the OpenTelemetry messaging conventions
 //! (<https://opentelemetry.io/docs/specs/semconv/messaging/>); counters go through the [`metrics`] facade and cost next
-//! to nothing while no recorder is installed. No payload is logged.
+//! to nothing while no recorder is installed. Install it before the worker runs: what is counted for every task is
+//! asked of it once. No payload is logged.
 //!
 //! | span | fields |
 //! |---|---|
 //! | `task` | `messaging.system`, `messaging.operation.type`, `messaging.destination.name`, `messaging.message.conversation_id` (the task's id), `coney.task`, `coney.attempt`, `trace_id`, `span_id` |
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_protocol::context::TaskContext;
 use coney_protocol::dead::Reason;
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tracing::Span;
 
 /// Attempts that ended: labels `messaging.destination.name`, `coney.task`, `outcome`.
@@ -44,6 +48,9 @@ pub const UNSETTLED: &str = "coney_worker_unsettled_total";
 
 /// Events that no monitor was told, because the broker did not take them in time.
 pub const EVENTS_LOST: &str = "coney_worker_events_lost_total";
+
+/// The outcome of an attempt that returned a value, or said itself that nothing more follows.
+pub(crate) const DONE: &str = "done";
 
 /// Describes all of them to the installed recorder.
 pub fn describe() {
@@ -87,27 +94,69 @@ pub(crate) fn span(ctx: &TaskContext) -> Span {
     )
 }
 
-/// Counts an attempt as running until it is dropped.
-pub(crate) struct Running(metrics::Gauge);
+/// What is counted for each attempt on one queue, asked of the recorder once, when the worker begins with the queue.
+pub(crate) struct QueueMeter {
+    queue: Arc<str>,
+    running: Gauge,
+    tasks: HashMap<&'static str, TaskMeter>,
+}
 
-impl Running {
-    pub(crate) fn on(queue: &str) -> Self {
-        let running = gauge!(RUNNING, "messaging.destination.name" => queue.to_owned());
-        running.increment(1.0);
-        Self(running)
+struct TaskMeter {
+    done: Counter,
+    seconds: Histogram,
+}
+
+impl QueueMeter {
+    /// The meter of a queue whose worker knows these tasks.
+    pub(crate) fn new(queue: &Arc<str>, tasks: impl IntoIterator<Item = &'static str>) -> Self {
+        let label = || queue.to_string();
+        let meter = |task| TaskMeter {
+            done: ended(queue, task, DONE),
+            seconds: histogram!(TASK_SECONDS, "messaging.destination.name" => label(), "coney.task" => task),
+        };
+        Self {
+            running: gauge!(RUNNING, "messaging.destination.name" => label()),
+            tasks: tasks.into_iter().map(|task| (task, meter(task))).collect(),
+            queue: Arc::clone(queue),
+        }
+    }
+
+    /// Counts an attempt as running until what is returned is dropped.
+    pub(crate) fn start(&self) -> Running<'_> {
+        self.running.increment(1.0);
+        Running(&self.running)
+    }
+
+    /// Counts an attempt that has ended.
+    pub(crate) fn ended(&self, task: &'static str, outcome: &'static str, took: Duration) {
+        let Some(meter) = self.tasks.get(task) else {
+            return;
+        };
+        match outcome {
+            DONE => meter.done.increment(1),
+            _ => ended(&self.queue, task, outcome).increment(1),
+        }
+        meter.seconds.record(took);
     }
 }
 
-impl Drop for Running {
+impl fmt::Debug for QueueMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QueueMeter({})", self.queue)
+    }
+}
+
+/// An attempt that runs.
+pub(crate) struct Running<'a>(&'a Gauge);
+
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
 }
 
-pub(crate) fn ended(queue: &str, task: &'static str, outcome: &'static str, took: Duration) {
-    counter!(TASKS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task, "outcome" => outcome)
-        .increment(1);
-    histogram!(TASK_SECONDS, "messaging.destination.name" => queue.to_owned(), "coney.task" => task).record(took);
+fn ended(queue: &Arc<str>, task: &'static str, outcome: &'static str) -> Counter {
+    counter!(TASKS, "messaging.destination.name" => queue.to_string(), "coney.task" => task, "outcome" => outcome)
 }
 
 pub(crate) fn abandoned(queue: &str) {

@@ -14,7 +14,12 @@ const LAYERS: [&[&str]; 5] = [
     &["coney-amqp"],
     &["coney-producer", "coney-worker"],
     &["coney"],
-    &["coney-faults", "coney-hot-path", "coney-interop"],
+    &[
+        "coney-benches",
+        "coney-faults",
+        "coney-hot-path",
+        "coney-interop",
+    ],
 ];
 
 /// The longest source file that is still one subject.
@@ -42,8 +47,9 @@ fn crates_depend_downward_only() {
     );
 }
 
+/// The benches, on which nothing depends, compare coney with lapin written by hand.
 #[test]
-fn only_amqp_names_lapin() {
+fn only_amqp_and_the_benches_name_lapin() {
     let metadata = metadata();
     let naming: Vec<_> = metadata
         .workspace_packages()
@@ -51,7 +57,14 @@ fn only_amqp_names_lapin() {
         .filter(|package| package.dependencies.iter().any(is_lapin))
         .map(|package| package.name.to_string())
         .collect();
-    assert_eq!(naming, ["coney-amqp"]);
+    assert_eq!(naming, ["coney-amqp", "coney-benches"]);
+    for package in metadata.workspace_packages() {
+        let names_them = package
+            .dependencies
+            .iter()
+            .any(|d| d.name == "coney-benches");
+        assert!(!names_them, "{} depends on the benches", package.name);
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ proptest! {
         for (step, kind, pick) in steps {
             match step {
                 0..=2 => {
-                    let id = ledger.next.to_string();
+                    let id = (ledger.first + ledger.entries.len() as u64).to_string();
                     prop_assert!(!ledger.contains(&id));
                     let number = ledger.published(&id);
                     fates.insert(number, fate(kind));

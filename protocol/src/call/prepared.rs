@@ -29,13 +29,14 @@ pub struct Prepared<O, E> {
     pub siblings: Option<Children>,
     /// False for the head of a workflow: its result goes to the sender, who waits for another's.
     pub is_awaited: bool,
+    arguments: Encoded,
     error: PhantomData<fn() -> E>,
 }
 
 impl<O, E> Prepared<O, E> {
     pub(crate) fn new(
         task: &str,
-        arguments: &Encoded,
+        arguments: Encoded,
         options: CallOptions,
         target: Target,
         answer: AnswerOk<O>,
@@ -45,9 +46,6 @@ impl<O, E> Prepared<O, E> {
         let embed = workflow::embed(&options)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
         header.lang = Some("rust".to_owned());
-        let Encoded { args, kwargs } = arguments;
-        header.args_repr = Some(repr::args(&String::from_utf8_lossy(args)));
-        header.kwargs_repr = Some(repr::kwargs(&String::from_utf8_lossy(kwargs)));
         header.eta = start_at(options.start, now)?;
         header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);
@@ -74,7 +72,7 @@ impl<O, E> Prepared<O, E> {
             header.group = Some(group);
             header.group_index = Some(at);
         }
-        let mut body = Body::json(body_of(arguments, &embed)).serialized(options.serializer);
+        let mut body = Body::json(body_of(&arguments, &embed)).serialized(options.serializer);
         if let Some(compression) = options.compression {
             body = body.compressed(compression);
         }
@@ -84,8 +82,19 @@ impl<O, E> Prepared<O, E> {
             answer,
             siblings,
             is_awaited: true,
+            arguments,
             error: PhantomData,
         })
+    }
+
+    /// Writes the arguments into the headers `argsrepr` and `kwargsrepr` as Python shows them, for people to read.
+    ///
+    /// Workers and monitors of Celery show nothing else; those of coney read the arguments from the body.
+    pub fn show_arguments(&mut self) {
+        let Encoded { args, kwargs } = &self.arguments;
+        let header = &mut self.message.header;
+        header.args_repr = Some(repr::args(&String::from_utf8_lossy(args)));
+        header.kwargs_repr = Some(repr::kwargs(&String::from_utf8_lossy(kwargs)));
     }
 }
 

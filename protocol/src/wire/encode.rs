@@ -17,24 +17,32 @@ use crate::wire::time;
 /// A time is cut to microseconds and a time limit rounded to them, which is what Celery's texts and floats can carry.
 #[must_use]
 pub fn encode(message: &Message) -> (Properties, Bytes) {
-    let Message { header, body } = message;
+    into_parts(message.clone())
+}
+
+/// The same, of a message that nobody needs any more: its texts are moved.
+#[must_use]
+pub fn into_parts(message: Message) -> (Properties, Bytes) {
+    let Message { mut header, body } = message;
+    let (priority, correlation_id) = (header.priority, header.correlation());
+    let reply_to = header.reply_to.take();
     let mut headers = headers(header);
-    if let Some(compression) = &body.compression {
-        headers.insert("compression", Value::Text(compression.clone()));
+    if let Some(compression) = body.compression {
+        headers.insert("compression", Value::Text(compression));
     }
     let properties = Properties {
-        content_type: body.content_type.clone(),
-        content_encoding: body.content_encoding.clone(),
+        content_type: body.content_type,
+        content_encoding: body.content_encoding,
         persistent: true,
-        priority: header.priority,
-        correlation_id: Some(header.correlation()),
-        reply_to: header.reply_to.clone(),
+        priority,
+        correlation_id: Some(correlation_id),
+        reply_to,
         expiration: None,
         message_id: None,
         timestamp: None,
         headers,
     };
-    (properties, body.bytes.clone())
+    (properties, body.bytes)
 }
 
 /// The header table.
@@ -42,38 +50,42 @@ pub fn encode(message: &Message) -> (Properties, Bytes) {
 /// Only `task` and `id` are always there: a Celery worker indexes the table with these two and asks for all others with
 /// a default (`worker/request.py`, `Context` in `app/task.py`), so an absent header means the same to it as the null or
 /// zero that its own client writes, and an absent `root_id` makes it count the task as its own root.
-fn headers(header: &Header) -> Table {
-    let mut table = Table::with_capacity(8 + header.extra.len());
+fn headers(header: Header) -> Table {
+    let mut entries = Vec::with_capacity(8 + header.extra.len());
     let mut put = |name: &'static str, value: Option<Value>| {
         if let Some(value) = value {
-            table.insert(name, value);
+            entries.push((name.into(), value));
         }
     };
-    put("lang", text(header.lang.as_ref()));
-    put("task", Some(header.task.clone().into()));
+    put("lang", header.lang.map(Value::from));
+    put("task", Some(header.task.into()));
     put("id", Some(header.id.to_string().into()));
-    put("shadow", text(header.shadow.as_ref()));
+    put("shadow", header.shadow.map(Value::from));
     put("eta", header.eta.map(|at| time::format(at).into()));
     put("expires", header.expires.map(|at| time::format(at).into()));
-    put("group", text(header.group.as_ref()));
+    put("group", header.group.map(Value::from));
     put("group_index", header.group_index.map(integer));
     put("retries", count(header.retries));
     put("timelimit", time_limit(header.time_limit));
-    put("root_id", text(header.root_id.as_ref()));
-    put("parent_id", text(header.parent_id.as_ref()));
-    put("argsrepr", text(header.args_repr.as_ref()));
-    put("kwargsrepr", text(header.kwargs_repr.as_ref()));
-    put("origin", text(header.origin.as_ref()));
+    put("root_id", header.root_id.map(|id| id.to_string().into()));
+    put(
+        "parent_id",
+        header.parent_id.map(|id| id.to_string().into()),
+    );
+    put("argsrepr", header.args_repr.map(Value::from));
+    put("kwargsrepr", header.kwargs_repr.map(Value::from));
+    put("origin", header.origin.map(Value::from));
     put("ignore_result", header.ignore_result.map(Value::Bool));
     put("replaced_task_nesting", count(header.replaced_task_nesting));
     if !header.stamped_headers.is_empty() {
-        let names = header.stamped_headers.iter().cloned().map(Value::from);
+        let names = header.stamped_headers.into_iter().map(Value::from);
         put("stamped_headers", Some(Value::List(names.collect())));
     }
     if !header.stamps.is_empty() {
-        put("stamps", Some(Value::Table(header.stamps.clone())));
+        put("stamps", Some(Value::Table(header.stamps)));
     }
-    for (name, value) in header.extra.clone() {
+    let mut table = Table::of_distinct(entries);
+    for (name, value) in header.extra {
         // a field of the header is the only source of a header of Celery's
         if !names::CELERY.contains(&&*name) {
             table.insert(name, value);
@@ -110,10 +122,6 @@ pub fn write_out(properties: &mut Properties) {
             headers.insert(name, value);
         }
     }
-}
-
-fn text(value: Option<&impl ToString>) -> Option<Value> {
-    value.map(|value| value.to_string().into())
 }
 
 /// Celery writes int32 where the number fits and int64 otherwise.

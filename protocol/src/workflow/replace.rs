@@ -83,7 +83,8 @@ impl Single {
         };
         let target = Target::Queue(DefaultQueue::SPEC);
         let answer = answer_ok::<Json>();
-        let call = Prepared::<_, Json>::new(&task, &arguments, options, target, answer, now)?;
+        let call =
+            Prepared::<_, Json>::new(&task, arguments.clone(), options, target, answer, now)?;
         let mut header = call.message.header;
         header.reply_to.clone_from(&old.reply_to);
         header.correlation_id.clone_from(&old.correlation_id);

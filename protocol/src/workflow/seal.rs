@@ -72,7 +72,7 @@ impl<O> Sealed<O> {
             options.chain = steps.collect();
             let target = options.target.clone().or(home);
             let target = target.unwrap_or(Target::Queue(DefaultQueue::SPEC));
-            let mut head = Prepared::new(&task, &arguments, options, target, answer, now)?;
+            let mut head = Prepared::new(&task, arguments, options, target, answer, now)?;
             head.is_awaited = false;
             Ok(head)
         });

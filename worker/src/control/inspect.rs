@@ -68,7 +68,10 @@ pub(super) fn query_task(node: &Arc<Node>, arguments: &Arguments) -> Said {
 }
 
 fn waiting(node: &Node, card: &Card, show: Show) -> TaskInfo {
-    let delivery = DeliveryInfo::new(&card.exchange, &card.routing_key, card.redelivered);
+    let delivery = {
+        let it = &card.delivery;
+        DeliveryInfo::new(&it.exchange, &it.routing_key, it.redelivered)
+    };
     TaskInfo::waiting(&card.message, &node.name, delivery, show)
 }
 

@@ -1,5 +1,6 @@
 //! What a monitor reads of a worker's events, over a development broker in this process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use coney_amqp::{Consumer, ConsumerSpec};
@@ -87,9 +88,7 @@ fn card(id: &str) -> Card {
     header.kwargs_repr = Some("{}".to_owned());
     Card {
         message: Arc::new(Message::new(header, Body::json(&b"[[2,3],{},{}]"[..]))),
-        exchange: String::new(),
-        routing_key: "q".to_owned(),
-        redelivered: false,
+        delivery: Arc::default(),
     }
 }
 

@@ -1,0 +1,176 @@
+//! coney, as a user would write it who has many short tasks: late acks, the default settings but for the concurrency.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use coney::prelude::*;
+use coney::protocol::topology::{Preset, Topology, revocations};
+use coney::{Call, QueueSpec, Task};
+use futures_util::stream::{self, StreamExt};
+
+use super::{Kind, Marks, Part, marks::say};
+use crate::role::{Arguments, Cues, Timer};
+
+/// A second thread would only pass tiny pieces of work to and fro.
+pub const THREADS: usize = 1;
+
+/// Calls that are encoded and sent as one batch.
+const BATCH: u64 = 500;
+/// Batches that are on their way at once.
+const BATCHES: usize = 4;
+
+/// The queue of all tasks here.
+#[derive(Queue)]
+#[queue(name = "bench")]
+struct Bench;
+
+#[task(queue = Bench, ignore_result)]
+async fn nothing(a: u64, b: u64, State(marks): State<Marks>) {
+    marks.start();
+    let _ = (a, b);
+    marks.end();
+}
+
+#[task(queue = Bench)]
+async fn add(a: u64, b: u64, State(marks): State<Marks>) -> u64 {
+    marks.start();
+    marks.end();
+    a + b
+}
+
+#[task(queue = Bench, ignore_result)]
+async fn nap(millis: u64, State(marks): State<Marks>) {
+    marks.start();
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    marks.end();
+}
+
+/// Does the part.
+pub(crate) async fn play(arguments: &Arguments, mut cues: Cues) -> Result<()> {
+    let broker = Broker::builder(&arguments.url)
+        .program("coney")
+        // coney declares quorum queues only, and uses others that are there
+        .declare(arguments.kind == Kind::Quorum || arguments.part == Part::Declare)
+        .connect()
+        .await?;
+    match arguments.part {
+        Part::Declare => {
+            let spec = QueueSpec::from_name(arguments.queue.clone().into());
+            broker.declare(&topology(&spec, arguments.kind)).await?;
+        }
+        Part::Publish => publish(&broker, arguments, &mut cues).await?,
+        Part::Work => work(&broker, arguments, &mut cues).await?,
+        Part::Call => call(&broker, arguments, &mut cues).await?,
+    }
+    broker.close().await;
+    Ok(())
+}
+
+/// All that coney needs, the queue itself of another kind if that is asked for.
+fn topology(spec: &QueueSpec, kind: Kind) -> Topology {
+    let mut topology = Preset::Native.topology(spec);
+    topology.append(revocations());
+    if kind == Kind::Classic {
+        let queue = topology.queues.iter_mut().find(|q| q.name == spec.name);
+        let arguments = queue.map(|queue| &mut queue.arguments);
+        if let Some(arguments) = arguments {
+            for quorum_only in ["x-queue-type", "x-dead-letter-strategy", "x-delivery-limit"] {
+                arguments.remove(quorum_only);
+            }
+        }
+    }
+    topology
+}
+
+async fn publish(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
+    let client = Client::new(broker);
+    match arguments.sleep {
+        Some(millis) => send_all(&client, arguments, cues, |_| nap::call(millis)).await?,
+        None => send_all(&client, arguments, cues, |number| nothing::call(number, 2)).await?,
+    }
+    say("done");
+    cues.stop().await;
+    Ok(())
+}
+
+/// Sends one call, which opens what is needed, and on its cue the others: in batches, several at once.
+async fn send_all<T: Task>(
+    client: &Client,
+    arguments: &Arguments,
+    cues: &mut Cues,
+    call: impl Fn(u64) -> Call<T>,
+) -> Result<()> {
+    to_queue(call(0), &arguments.queue).send(client).await?;
+    say("ready");
+    cues.go().await?;
+    let starts = (1..arguments.tasks).step_by(usize::try_from(BATCH)?);
+    let batches = starts.map(|start| {
+        let end = arguments.tasks.min(start + BATCH);
+        client.send_all((start..end).map(|number| to_queue(call(number), &arguments.queue)))
+    });
+    let mut outcomes = stream::iter(batches).buffered(BATCHES);
+    while let Some(batch) = outcomes.next().await {
+        for sent in batch {
+            sent?;
+        }
+    }
+    Ok(())
+}
+
+/// The call, to another queue than that of its task if one is named.
+fn to_queue<T: Task>(call: Call<T>, queue: &str) -> Call<T> {
+    if queue == Bench::SPEC.name {
+        call
+    } else {
+        call.queue_named(queue)
+    }
+}
+
+async fn work(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
+    let spec = QueueSpec::from_name(arguments.queue.clone().into());
+    let worker = Worker::builder(broker)
+        .state(Marks::new(arguments.tasks))
+        .task::<nothing>()
+        .task::<add>()
+        .task::<nap>()
+        .queue_spec(spec.concurrency(arguments.concurrency))
+        .build()?;
+    let mut ready = worker.ready();
+    let tell = async {
+        ready.ready().await;
+        say("ready");
+        cues.stop().await;
+    };
+    worker.run_until(tell).await?;
+    Ok(())
+}
+
+async fn call(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
+    let client = Client::new(broker);
+    let call = |number| to_queue(add::call(number, 2), &arguments.queue);
+    // the first call opens the way back
+    call(0).send(&client).await?.result().await?;
+    say("ready");
+    cues.go().await?;
+    if arguments.one_by_one {
+        let mut timer = Timer::new(arguments.tasks);
+        for number in 0..arguments.tasks {
+            timer.start();
+            call(number).send(&client).await?.result().await?;
+            timer.end();
+        }
+        say(&timer.done());
+    } else {
+        let mut handles = Vec::new();
+        for sent in client.send_all((0..arguments.tasks).map(call)).await {
+            handles.push(sent?);
+        }
+        for handle in &handles {
+            handle.result().await?;
+        }
+        say("done");
+    }
+    cues.stop().await;
+    client.close().await;
+    Ok(())
+}

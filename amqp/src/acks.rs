@@ -54,16 +54,7 @@ impl Epoch {
         stale: &Arc<AtomicU64>,
         only_acks: bool,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
-        let (commands, waiting) = mpsc::unbounded_channel();
-        let epoch = Arc::new(Self {
-            commands,
-            over: CancellationToken::new(),
-            stale: Arc::clone(stale),
-            received: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
-            pulse,
-            only_acks,
-        });
+        let (epoch, waiting) = Self::open(pulse, stale, only_acks);
         let writer = Writer {
             channel,
             over: epoch.over.clone(),
@@ -78,6 +69,25 @@ impl Epoch {
             }
         };
         (epoch, run)
+    }
+
+    /// Makes an epoch, and where its settlements come out.
+    pub(crate) fn open(
+        pulse: Pulse,
+        stale: &Arc<AtomicU64>,
+        only_acks: bool,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+        let (commands, waiting) = mpsc::unbounded_channel();
+        let epoch = Arc::new(Self {
+            commands,
+            over: CancellationToken::new(),
+            stale: Arc::clone(stale),
+            received: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            pulse,
+            only_acks,
+        });
+        (epoch, waiting)
     }
 
     /// Notes a delivery.
@@ -203,7 +213,7 @@ async fn send(channel: &lapin::Channel, frame: Frame) -> Result<(), lapin::Error
 
 /// A frame that settles one delivery, or all up to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Frame {
+pub(crate) enum Frame {
     Ack { tag: u64, multiple: bool },
     Requeue(u64),
     Reject(u64),
@@ -215,7 +225,7 @@ enum Frame {
 /// used up to the first delivery that is still being worked on; and RabbitMQ closes the channel (406) if the tag it
 /// names was settled before, so it must name one of the batch.
 #[derive(Debug, Default)]
-struct AckBook {
+pub(crate) struct AckBook {
     /// Everything up to here is settled.
     low: u64,
     /// What is settled beyond that.
@@ -224,7 +234,7 @@ struct AckBook {
 
 impl AckBook {
     /// The frames that settle this batch, in the order in which to send them.
-    fn settle(&mut self, batch: &[(u64, Settlement)]) -> Vec<Frame> {
+    pub(crate) fn settle(&mut self, batch: &[(u64, Settlement)]) -> Vec<Frame> {
         let mut acks = BTreeSet::new();
         let mut frames = Vec::new();
         for (tag, settlement) in batch {

@@ -96,6 +96,16 @@ impl Broker {
         let pool = Pool::new(&settings, &watchers)?;
         let server = pool.link().await?.server();
         info!(target: "coney::amqp", address = %settings.addresses.current(), %server, "connected");
+        Ok(Self::on(settings, pool, watchers, server))
+    }
+
+    /// A handle on a pool of connections, which need not be open.
+    pub(crate) fn on(
+        settings: Arc<Settings>,
+        pool: Pool,
+        watchers: TaskTracker,
+        server: Server,
+    ) -> Self {
         let stop = CancellationToken::new();
         let core = Core {
             settings,
@@ -107,10 +117,10 @@ impl Broker {
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
         };
-        Ok(Self {
+        Self {
             core: Arc::new(core),
             publisher: Arc::default(),
-        })
+        }
     }
 
     /// Where the broker is; of several addresses, the one that answered last.

@@ -29,6 +29,9 @@
 //! |---|---|
 //! | `tls` | `amqps://` with rustls and the certificate authorities of the operating system |
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod __bench;
 mod acks;
 mod address;
 mod backoff;

@@ -200,7 +200,7 @@ impl Client {
         WayBack(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn replies(&self) -> &Replies {
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
         &self.0.replies
     }
 
@@ -299,7 +299,7 @@ impl Client {
     }
 }
 
-fn wants_result(header: &Header) -> bool {
+pub(crate) fn wants_result(header: &Header) -> bool {
     header.ignore_result != Some(true)
 }
 

@@ -18,6 +18,9 @@
 //! | [`error`] | what can go wrong on the way there and back |
 //! | [`telemetry`] | the counters and histograms of this side |
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod __bench;
 pub mod batch;
 pub mod client;
 pub mod control;

@@ -123,7 +123,7 @@ impl Replies {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn deliver(&self, delivery: Delivery) {
+    pub(crate) fn deliver(&self, delivery: Delivery) {
         let correlation = delivery.properties.correlation_id.as_deref();
         let content_type = delivery.properties.content_type.as_deref();
         let outcome = match Reply::read(content_type, &delivery.payload) {

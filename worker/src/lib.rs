@@ -17,6 +17,9 @@
 //! and `limits` can change, its `roster` knows what is here, `control` answers who asks and `events` tell who listens.
 //! [`uplink`] tells progress, [`banner`] and [`telemetry`] say what goes on.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod __bench;
 mod activity;
 pub mod banner;
 pub mod builder;

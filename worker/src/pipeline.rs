@@ -209,7 +209,7 @@ impl Pipeline {
     }
 
     /// The caller's limits, else those that were set while the worker runs, else the task's own.
-    fn time_limit(&self, received: &Received) -> TimeLimit {
+    pub(crate) fn time_limit(&self, received: &Received) -> TimeLimit {
         let spec = received.handler.spec();
         let own = TimeLimit::new(spec.timeout, spec.soft_timeout);
         let own = self.decoder.task_limits.time(spec.name).unwrap_or(own);
@@ -374,7 +374,7 @@ impl Pipeline {
         }
     }
 
-    fn flow<'a>(&'a self, plan: Option<&'a Plan>, header: &'a Header) -> Flow<'a> {
+    pub(crate) fn flow<'a>(&'a self, plan: Option<&'a Plan>, header: &'a Header) -> Flow<'a> {
         let Settler {
             follower, worker, ..
         } = &self.settler;

@@ -58,7 +58,7 @@ pub(crate) struct Common {
 /// The queues that a worker consumes.
 #[derive(Debug)]
 pub(crate) struct Queues {
-    common: Common,
+    pub(crate) common: Common,
     /// The slots of all queues, unless each has its own.
     shared: Option<Pool>,
     open: Mutex<BTreeMap<String, OpenQueue>>,
@@ -192,7 +192,8 @@ impl Queues {
 }
 
 impl Common {
-    fn pipeline(&self, plan: &QueuePlan, topology: Topology) -> Pipeline {
+    /// The stages of a queue.
+    pub(crate) fn pipeline(&self, plan: &QueuePlan, topology: Topology) -> Pipeline {
         let queue: Arc<str> = (*plan.spec.name).into();
         let tasks = self.registry.all();
         let tasks = tasks.into_iter().map(|handler| handler.spec().name);

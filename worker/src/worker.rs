@@ -33,7 +33,7 @@ use crate::telemetry;
 ///
 /// Workers hold no state of their own: start as many as you like, on as many machines.
 pub struct Worker {
-    parts: Parts,
+    pub(crate) parts: Parts,
     ready: watch::Sender<Ready>,
     meter: Meter,
 }

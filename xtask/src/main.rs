@@ -13,6 +13,7 @@ mod faults;
 mod fuzz;
 mod handshake;
 mod installer;
+mod instructions;
 mod interop;
 mod quickstart;
 mod rabbitmq;
@@ -56,6 +57,8 @@ enum Command {
         #[arg(default_value_t = 0)]
         node: usize,
     },
+    /// Count the instructions of the hot path and compare them with those written down.
+    Instructions(instructions::Arguments),
     /// Fuzz the reading of messages and the development broker for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
 }
@@ -83,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Interop(arguments)) => interop::run(&arguments),
         Some(Command::Faults(arguments)) => faults::run(&arguments),
         Some(Command::FaultNode { deed, .. }) => rabbitmq::victim::act(deed),
+        Some(Command::Instructions(arguments)) => instructions::run(&arguments),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::{cargo, heading, line};
 use crate::rabbitmq::{self, Broker};
 use crate::totals::Totals;
-use crate::{check, clients, faults, fuzz, interop};
+use crate::{check, clients, faults, fuzz, instructions, interop};
 
 /// How long each fuzz target runs as part of the tests.
 const FUZZ_SECONDS: u32 = 15;
@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// that the totals are whole.
 fn steps(broker: &Broker, counted: &mut Counted) -> Result<()> {
     check::code()?;
+    instructions::run(&instructions::Arguments::default())?;
     let python = clients::python()?;
     let embedded = tests(None, &python, &mut counted.embedded);
     let rabbitmq = tests(Some(broker), &python, &mut counted.rabbitmq);

@@ -16,6 +16,11 @@ pub(crate) fn faults_folder() -> PathBuf {
     root().join("target").join("faults")
 }
 
+/// Where the instructions of each stage of the hot path went when they were counted last.
+pub(crate) fn callgrind_folder() -> PathBuf {
+    root().join("target").join("callgrind")
+}
+
 /// Everything that a broker started from here leaves on the disk. It stays in the checkout whatever
 /// `CARGO_TARGET_DIR` says, so that every shell finds the same broker.
 pub(crate) fn rabbitmq_folder() -> PathBuf {

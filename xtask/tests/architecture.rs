@@ -14,7 +14,12 @@ const LAYERS: [&[&str]; 5] = [
     &["coney-amqp"],
     &["coney-producer", "coney-worker"],
     &["coney"],
-    &["coney-benches", "coney-faults", "coney-interop"],
+    &[
+        "coney-benches",
+        "coney-faults",
+        "coney-hot-path",
+        "coney-interop",
+    ],
 ];
 
 /// The longest source file that is still one subject.

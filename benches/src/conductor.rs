@@ -9,7 +9,7 @@ mod stats;
 mod system;
 mod workload;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use self::metric::Workload;
 use self::results::Results;
@@ -135,7 +135,10 @@ async fn perform(arguments: &Arguments, stage: &Stage) -> Result<Results> {
                     sizes: arguments.sizes(),
                     samples: Vec::new(),
                 };
-                run.perform(&workloads).await?;
+                let performed = run.perform(&workloads).await;
+                performed.with_context(|| {
+                    format!("{} on a {} queue", participant.name(), kind.name())
+                })?;
                 if round > 0 {
                     results.add(kind, participant, &run.samples);
                 }

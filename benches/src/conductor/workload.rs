@@ -160,11 +160,7 @@ impl Run<'_> {
     async fn nap(&mut self) -> Result<()> {
         let tasks = self.sizes.naps;
         let naps = ["--sleep", NAP];
-        let mut publisher = self.actor(Part::Publish, tasks, &naps)?;
-        publisher.until("ready").await?;
-        publisher.go().await?;
-        publisher.until("done").await?;
-        publisher.stop().await?;
+        self.fill(tasks, &naps).await?;
         let all = tasks.to_string();
         let all_at_once = ["--sleep", NAP, "--concurrency", &all, "--prefetch", &all];
         let mut worker = self.actor(Part::Work, tasks, &all_at_once)?;
@@ -176,9 +172,7 @@ impl Run<'_> {
     }
 
     async fn start(&mut self) -> Result<()> {
-        let mut publisher = self.actor(Part::Publish, 1, &[])?;
-        publisher.until("ready").await?;
-        publisher.stop().await?;
+        self.fill(1, &[]).await?;
         let mut worker = self.actor(Part::Work, 1, &[])?;
         let end = worker.until("last").await?.at;
         self.sample(&metric::START, Some(millis(end - worker.started)));
@@ -186,6 +180,16 @@ impl Run<'_> {
         self.sample(&metric::MEMORY, memory);
         worker.stop().await?;
         self.stage.expect(QUEUE, 0).await
+    }
+
+    /// Puts tasks into the queue.
+    async fn fill(&self, tasks: u64, more: &[&str]) -> Result<()> {
+        let mut publisher = self.actor(Part::Publish, tasks, more)?;
+        publisher.until("ready").await?;
+        publisher.go().await?;
+        publisher.until("done").await?;
+        publisher.stop().await?;
+        self.stage.expect(QUEUE, tasks).await
     }
 
     /// A worker that waits for calls.

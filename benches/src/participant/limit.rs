@@ -141,9 +141,13 @@ impl Worker {
                     running.push_back(self.work(delivery));
                 }
                 () = sleep(IDLE), if self.unsettled > 0 => self.settle().await?,
-                () = cues.stop() => return self.settle().await,
+                () = cues.stop() => break,
             }
         }
+        while let Some(tag) = running.next().await {
+            self.finish(tag?).await?;
+        }
+        self.settle().await
     }
 
     /// One task; returns the tag of its message when its result is confirmed.

@@ -85,7 +85,7 @@ impl Arguments {
 /// Plays the part to its end.
 pub(crate) async fn play(arguments: Arguments) -> Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter("warn,lapin=error")
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();

@@ -6,6 +6,7 @@
 )]
 
 mod address;
+mod bench;
 mod cargo;
 mod check;
 mod clients;
@@ -56,6 +57,8 @@ enum Command {
         #[arg(default_value_t = 0)]
         node: usize,
     },
+    /// Measure coney against lapin written by hand, on a RabbitMQ; `cargo xtask bench -- --help` says what can be chosen.
+    Bench(bench::Arguments),
     /// Fuzz the reading of messages and the development broker for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
 }
@@ -83,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Interop(arguments)) => interop::run(&arguments),
         Some(Command::Faults(arguments)) => faults::run(&arguments),
         Some(Command::FaultNode { deed, .. }) => rabbitmq::victim::act(deed),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }

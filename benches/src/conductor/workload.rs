@@ -36,6 +36,8 @@ pub(crate) struct Run<'a> {
     pub(crate) participant: Participant,
     pub(crate) kind: Kind,
     pub(crate) sizes: Sizes,
+    /// Threads of the runtimes, if they are to be other than the participant's best.
+    pub(crate) threads: Option<usize>,
     /// What was measured.
     pub(crate) samples: Vec<(&'static Metric, f64)>,
 }
@@ -211,8 +213,12 @@ impl Run<'_> {
             "--tasks",
             &tasks,
         ];
-        let arguments = fixed.iter().chain(more).map(|&word| word.to_owned());
-        Actor::start(&arguments.collect::<Vec<_>>(), LIMIT)
+        let words = fixed.iter().chain(more).map(|&word| word.to_owned());
+        let mut words: Vec<_> = words.collect();
+        if let Some(threads) = self.threads {
+            words.extend(["--threads".to_owned(), threads.to_string()]);
+        }
+        Actor::start(&words, LIMIT)
     }
 
     fn used(&self, actor: &Actor) -> Used {

@@ -1,6 +1,8 @@
 //! Conducts a benchmark: rounds in which every participant has its turn, and the comparison at the end.
 
 mod actor;
+mod cast;
+pub(crate) mod growth;
 mod machine;
 mod management;
 mod metric;
@@ -13,15 +15,20 @@ mod workload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use self::cast::Cast;
 use self::machine::Setting;
 use self::metric::Workload;
 use self::results::Results;
 use self::stage::Stage;
 use self::workload::{Run, Sizes};
 use crate::participant::{Kind, Participant};
+
+/// How long one process may take for one workload.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is compared, and how often.
 #[derive(Debug, clap::Args)]
@@ -146,11 +153,14 @@ async fn perform(arguments: &Arguments, stage: &Stage) -> Result<Results> {
             order.rotate_left(round % participants.len());
             for participant in order {
                 let mut run = Run {
-                    stage,
-                    participant,
-                    kind,
+                    cast: Cast {
+                        stage,
+                        participant,
+                        kind,
+                        threads: arguments.threads,
+                        limit: LIMIT,
+                    },
                     sizes: arguments.sizes(),
-                    threads: arguments.threads,
                     samples: Vec::new(),
                 };
                 let performed = run.perform(&workloads).await;

@@ -69,7 +69,7 @@ fn goals(kind: Kind, results: &Results) -> Vec<Vec<String>> {
 }
 
 /// A table in Markdown whose columns can be read without a program for it; the first row is its head.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

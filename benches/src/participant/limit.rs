@@ -16,7 +16,7 @@ use super::raw::{self, Link, Publisher};
 use super::{Marks, Part, marks::say};
 use crate::role::{Arguments, Cues};
 
-/// A second thread would only pass tiny pieces of work to and fro.
+/// A second thread only passes tiny pieces of work to and fro: a fifth more CPU, and no more tasks.
 pub const THREADS: usize = 1;
 
 /// Messages that one ack settles.

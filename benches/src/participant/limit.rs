@@ -35,10 +35,8 @@ pub(crate) async fn play(arguments: &Arguments, mut cues: Cues) -> Result<()> {
         Part::Declare => raw::declare(&link, &arguments.queue, arguments.kind).await?,
         Part::Publish => publish(&link, arguments, &mut cues).await?,
         Part::Work => {
-            Worker::start(&link, arguments)
-                .await?
-                .run(&mut cues)
-                .await?
+            let worker = Worker::start(&link, arguments).await?;
+            worker.run(&mut cues).await?;
         }
         Part::Call => call(&link, arguments, &mut cues).await?,
     }

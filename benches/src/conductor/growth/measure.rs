@@ -16,8 +16,10 @@ pub(super) const PUBLISH: &str = "publish, tasks/s";
 pub(super) const DRAIN: &str = "drain, tasks/s";
 /// The same for tasks that sleep.
 pub(super) const NAPS: &str = "drain of tasks that sleep 100 ms, tasks/s";
-/// From the start of a worker to its first task.
-pub(super) const START: &str = "start to first task, ms";
+/// From the start of a worker until it consumes all its queues.
+pub(super) const READY: &str = "start until all queues are consumed, ms";
+/// From the start of a worker that has tasks waiting until a hundredth of them has ended.
+pub(super) const START: &str = "start until 1 % of the tasks has ended, ms";
 /// Of all workers together.
 pub(super) const WORKERS: &str = "workers, MiB";
 /// Of the broker, whatever else it holds.
@@ -71,13 +73,14 @@ impl Shape {
         let words = self.words();
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         cast.prepare(&words).await?;
+        let mut figures = vec![(READY, ready(cast, &words).await?)];
         if self.waiting > 0 {
             cast.fill(self.waiting, &words).await.context("waiting")?;
         }
-        let mut figures = vec![(PUBLISH, self.publish(cast, &words).await?)];
+        figures.push((PUBLISH, self.publish(cast, &words).await?));
         let drained = self.drain(cast, self.tasks, &words).await?;
         figures.push((DRAIN, drained.rate));
-        figures.push((START, drained.start.as_secs_f64() * 1000.0));
+        figures.push((START, millis(drained.start)));
         figures.extend(drained.workers.map(|memory| (WORKERS, memory)));
         figures.extend(drained.broker.map(|memory| (BROKER, memory)));
         if self.naps {
@@ -139,6 +142,19 @@ impl Shape {
             broker,
         })
     }
+}
+
+/// How long a worker with nothing to do takes to be ready, in milliseconds.
+async fn ready(cast: &Cast<'_>, words: &[&str]) -> Result<f64> {
+    let mut worker = cast.actor(Part::Work, 0, words)?;
+    let ready = worker.until("ready").await?.at;
+    let time = ready - worker.started;
+    worker.stop().await?;
+    Ok(millis(time))
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// What draining showed.

@@ -1,4 +1,4 @@
-//! Draws what grew: one chart above the other, for throughput, memory and start.
+//! Draws what grew: one chart above the other, for throughput, memory and start-up.
 
 use std::path::Path;
 
@@ -8,10 +8,12 @@ use plotters::prelude::*;
 
 use super::Growth;
 
-/// Units of figures, each with a chart of its own; the end of their names.
-const UNITS: [&str; 3] = ["tasks/s", "MiB", "ms"];
+/// How names of figures end, and with that what a chart shows.
+const CHARTS: [&str; 4] = ["tasks/s", "workers, MiB", "broker, MiB", "ms"];
+/// The greatest figure of a chart is so many times the least before its scale is logarithmic.
+const WIDE: f64 = 20.0;
 const WIDTH: u32 = 720;
-const HEIGHT: u32 = 280;
+const HEIGHT: u32 = 240;
 const COLOURS: [RGBColor; 3] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
@@ -28,7 +30,7 @@ struct Line {
 
 /// Writes the charts to a file.
 pub(super) fn draw(growth: &Growth, file: &Path) -> Result<()> {
-    let charts = UNITS.map(|unit| (unit, lines(growth, unit)));
+    let charts = CHARTS.map(|name| (name, lines(growth, name)));
     let charts: Vec<_> = charts
         .iter()
         .filter(|(_, lines)| !lines.is_empty())
@@ -38,17 +40,17 @@ pub(super) fn draw(growth: &Growth, file: &Path) -> Result<()> {
     let drawn = image.fill(&WHITE).map_err(|error| anyhow!("{error}"));
     drawn?;
     let areas = image.split_evenly((charts.len(), 1));
-    for ((unit, lines), area) in charts.into_iter().zip(areas) {
-        chart(growth, unit, lines, &area).map_err(|error| anyhow!("{error}"))?;
+    for ((name, lines), area) in charts.into_iter().zip(areas) {
+        chart(growth, name, lines, &area).map_err(|error| anyhow!("{error}"))?;
     }
     image.present().map_err(|error| anyhow!("{error}"))
 }
 
-fn lines(growth: &Growth, unit: &str) -> Vec<Line> {
+fn lines(growth: &Growth, chart: &str) -> Vec<Line> {
     let mut lines = Vec::<Line>::new();
     for (place, point) in growth.points.iter().enumerate() {
         let figures = point.figures.iter();
-        for (&name, summary) in figures.filter(|(name, _)| name.ends_with(unit)) {
+        for (&name, summary) in figures.filter(|(name, _)| name.ends_with(chart)) {
             let here = (place as f64, summary.median);
             match lines.iter_mut().find(|line| line.name == name) {
                 Some(line) => line.points.push(here),
@@ -62,22 +64,69 @@ fn lines(growth: &Growth, unit: &str) -> Vec<Line> {
     lines
 }
 
+/// Where figures are drawn: at their height, or at its logarithm.
+#[derive(Clone, Copy)]
+struct Scale {
+    logarithmic: bool,
+    bottom: f64,
+    top: f64,
+}
+
+impl Scale {
+    /// One that has room for all figures, and above them for their names.
+    fn of(lines: &[Line]) -> Self {
+        let figures = || lines.iter().flat_map(|line| &line.points);
+        let highest = figures().map(|point| point.1).fold(1.0, f64::max);
+        let lowest = figures().map(|point| point.1).fold(highest, f64::min);
+        let logarithmic = lowest > 0.0 && highest / lowest > WIDE;
+        if logarithmic {
+            let (bottom, top) = (lowest.log10().floor(), highest.log10() + 0.2);
+            let top = top + (top - bottom) * 0.6;
+            return Self {
+                logarithmic,
+                bottom,
+                top,
+            };
+        }
+        Self {
+            logarithmic,
+            bottom: 0.0,
+            top: highest * 1.6,
+        }
+    }
+
+    fn height(self, figure: f64) -> f64 {
+        if self.logarithmic {
+            figure.log10()
+        } else {
+            figure
+        }
+    }
+
+    /// What stands at a height.
+    fn label(self, height: f64) -> String {
+        let figure = if self.logarithmic {
+            10.0_f64.powf(height)
+        } else {
+            height
+        };
+        grouped(figure)
+    }
+}
+
 fn chart<'a>(
     growth: &Growth,
-    unit: &str,
+    name: &str,
     lines: &[Line],
     area: &Area<'a>,
 ) -> Result<(), Box<dyn std::error::Error + 'a>> {
-    let heights = lines.iter().flat_map(|line| &line.points);
-    let highest = heights
-        .map(|point| point.1)
-        .fold(f64::MIN_POSITIVE, f64::max);
+    let scale = Scale::of(lines);
     let last = (growth.points.len() as f64 - 1.0).max(1.0);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(72)
-        .build_cartesian_2d(-0.2..last + 0.2, 0.0..highest * 1.25)?;
+        .build_cartesian_2d(-0.2..last + 0.2, scale.bottom..scale.top)?;
     // a label where a step is, nothing between
     let step = |place: &f64| {
         let whole = place.round();
@@ -85,28 +134,38 @@ fn chart<'a>(
         at.filter(|_| (place - whole).abs() < 0.01 && whole >= 0.0)
             .map_or_else(String::new, |point| grouped(point.step as f64))
     };
+    let whole_powers = (scale.top - scale.bottom).ceil() as usize;
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(0)
         .x_labels(growth.points.len() * 2)
+        .y_labels(if scale.logarithmic { whole_powers } else { 6 })
         .x_label_formatter(&step)
-        .y_label_formatter(&|height| grouped(*height))
+        .y_label_formatter(&|height| scale.label(*height))
         .x_desc(growth.label)
-        .y_desc(unit)
+        .y_desc(
+            lines
+                .first()
+                .filter(|_| lines.len() == 1)
+                .map_or(name, |line| line.name),
+        )
         .draw()?;
     for (line, colour) in lines.iter().zip(COLOURS) {
-        let points = line.points.iter().copied();
+        let points = line.points.iter().map(|&(x, y)| (x, scale.height(y)));
         chart
             .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
             .label(line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .draw()?;
+    if lines.len() > 1 {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.8))
+            .draw()?;
+    }
     Ok(())
 }
 

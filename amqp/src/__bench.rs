@@ -39,7 +39,7 @@ pub fn broker(preset: Preset, clock: Clock) -> Result<Broker, ConnectError> {
 
 /// A message as the publishing task takes it, and where its caller learns what became of it.
 pub struct Outgoing {
-    job: Box<Job>,
+    job: Job,
     receipt: oneshot::Receiver<Result<(), PublishError>>,
 }
 

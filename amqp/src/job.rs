@@ -12,13 +12,15 @@ use crate::ledger::Verdict;
 use crate::properties::{self, Unfit};
 use crate::publisher::Publication;
 
-/// One message, with everything checked.
-pub(crate) struct Job {
+/// One message, with everything checked. On the heap, as it is handed on a few times.
+pub(crate) struct Job(Box<Inner>);
+
+struct Inner {
     publication: Publication,
     /// The message as lapin wants it, until it is published: lapin keeps it, and few are published twice.
     wire: Option<Wire>,
-    pub(crate) header_frame: usize,
-    pub(crate) deadline: Instant,
+    header_frame: usize,
+    deadline: Instant,
     answer: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -40,54 +42,64 @@ impl Wire {
 }
 
 impl Job {
-    /// Checks and converts a message, and makes up an id if it has none. On the heap, as it is handed on a few times.
+    /// Checks and converts a message, and makes up an id if it has none.
     pub(crate) fn new(
         mut publication: Publication,
         deadline: Instant,
         answer: oneshot::Sender<Result<(), PublishError>>,
-    ) -> Result<Box<Self>, Unfit> {
+    ) -> Result<Self, Unfit> {
         let id = &mut publication.properties.message_id;
         id.get_or_insert_with(|| Uuid::now_v7().to_string());
-        Ok(Box::new(Self {
+        Ok(Self(Box::new(Inner {
             wire: Some(Wire::of(&publication)?),
             header_frame: properties::header_frame(&publication.properties),
             publication,
             deadline,
             answer,
-        }))
+        })))
     }
 
     pub(crate) fn id(&self) -> &str {
-        let id = self.publication.properties.message_id.as_deref();
+        let id = self.0.publication.properties.message_id.as_deref();
         id.unwrap_or_default()
     }
 
     pub(crate) fn exchange(&self) -> &str {
-        &self.publication.exchange
+        &self.0.publication.exchange
     }
 
     pub(crate) fn routing_key(&self) -> &str {
-        &self.publication.routing_key
+        &self.0.publication.routing_key
+    }
+
+    /// An upper bound of the size of its header frame, in bytes.
+    pub(crate) fn header_frame(&self) -> usize {
+        self.0.header_frame
+    }
+
+    /// When its caller gives up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.0.deadline
     }
 
     pub(crate) fn payload(&self) -> &Bytes {
-        &self.publication.payload
+        &self.0.publication.payload
     }
 
     pub(crate) fn is_mandatory(&self) -> bool {
-        self.publication.mandatory
+        self.0.publication.mandatory
     }
 
     /// What lapin wants beside the payload; made again for a message that was published before.
     pub(crate) fn take_wire(&mut self) -> Result<Wire, Unfit> {
-        let wire = self.wire.take();
-        wire.map_or_else(|| Wire::of(&self.publication), Ok)
+        let wire = self.0.wire.take();
+        wire.map_or_else(|| Wire::of(&self.0.publication), Ok)
     }
 
     /// Tells the caller.
     pub(crate) fn answer(self, result: Result<(), PublishError>) {
         // nobody listening is fine: the receipt was dropped
-        let _ = self.answer.send(result);
+        let _ = self.0.answer.send(result);
     }
 
     /// Tells the caller that it was not published.
@@ -125,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn job(publication: Publication) -> (Box<Job>, oneshot::Receiver<Result<(), PublishError>>) {
+    fn job(publication: Publication) -> (Job, oneshot::Receiver<Result<(), PublishError>>) {
         let (answer, receipt) = oneshot::channel();
         let job = Job::new(publication, Instant::now(), answer);
         (job.expect("fits"), receipt)

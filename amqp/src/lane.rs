@@ -40,12 +40,12 @@ type Opening = BoxFuture<'static, Result<Window, String>>;
 pub(crate) struct Lane {
     settings: Arc<Settings>,
     pool: Pool,
-    queue: mpsc::Receiver<Box<Job>>,
+    queue: mpsc::Receiver<Job>,
     stop: CancellationToken,
     /// True once nothing more can come in: the queue is closed, empty, and nobody is about to put something in.
     ended: bool,
     /// To be published next, in this order.
-    waiting: VecDeque<Box<Job>>,
+    waiting: VecDeque<Job>,
     window: Option<Window>,
     opening: Option<Opening>,
     backoff: Backoff,
@@ -63,7 +63,7 @@ impl Lane {
     pub(crate) fn new(
         settings: Arc<Settings>,
         pool: Pool,
-        queue: mpsc::Receiver<Box<Job>>,
+        queue: mpsc::Receiver<Job>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Lane {
     }
 
     /// Takes a message, and what came in with it.
-    fn take(&mut self, job: Option<Box<Job>>) {
+    fn take(&mut self, job: Option<Job>) {
         // closed and empty is not the end: a sender that was let in before may still be about to put its message there
         self.ended = job.is_none();
         self.waiting.extend(job);
@@ -249,7 +249,7 @@ impl Lane {
     }
 
     /// Puts messages back in front, with the ids they have.
-    fn retry(&mut self, jobs: Vec<Box<Job>>, reason: String) {
+    fn retry(&mut self, jobs: Vec<Job>, reason: String) {
         self.trouble = reason;
         self.reconnects = true;
         for job in jobs.into_iter().rev() {
@@ -271,10 +271,10 @@ impl Lane {
         if let Some(window) = &mut self.window {
             expired.extend(window.take_expired(now));
         }
-        if self.waiting.iter().any(|job| job.deadline <= now) {
+        if self.waiting.iter().any(|job| job.deadline() <= now) {
             let waiting = std::mem::take(&mut self.waiting);
             let (late, early): (VecDeque<_>, _) =
-                waiting.into_iter().partition(|job| job.deadline <= now);
+                waiting.into_iter().partition(|job| job.deadline() <= now);
             self.waiting = early;
             expired.extend(late);
         }

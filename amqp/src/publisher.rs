@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use coney_protocol::property::Properties;
 use coney_protocol::topology::Route;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -80,7 +81,7 @@ impl Publication {
 #[derive(Clone)]
 pub struct Publisher {
     core: Arc<Core>,
-    lanes: Arc<[mpsc::Sender<Box<Job>>]>,
+    lanes: Arc<[mpsc::Sender<Job>]>,
 }
 
 impl Publisher {
@@ -154,18 +155,19 @@ impl Publisher {
         match lane.try_send(job) {
             Ok(()) => Ok(Receipt(State::Waiting(receipt))),
             Err(TrySendError::Closed(_)) => Ok(Receipt::failed(closed())),
-            Err(TrySendError::Full(job)) => Err(Box::pin(async move {
-                match timeout_at(deadline, lane.send(job)).await {
+            Err(TrySendError::Full(job)) => {
+                let sent = timeout_at(deadline, lane.send(job));
+                Err(Box::pin(sent.map(|sent| match sent {
                     Ok(Ok(())) => Receipt(State::Waiting(receipt)),
                     Ok(Err(_)) => Receipt::failed(closed()),
                     Err(_) => Receipt::failed(PublishErrorKind::TimedOut),
-                }
-            })),
+                })))
+            }
         }
     }
 
     /// The task for a message: always the same for a routing key, to keep its messages in order.
-    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Box<Job>> {
+    fn lane(&self, publication: &Publication) -> &mpsc::Sender<Job> {
         let mut hasher = DefaultHasher::new();
         publication.routing_key.hash(&mut hasher);
         let count = self.lanes.len() as u64;

@@ -39,7 +39,7 @@ pub(crate) struct Window {
     confirms: FuturesUnordered<BoxFuture<'static, Confirmed>>,
     ledger: Ledger,
     /// By number; a message whose caller got tired of waiting is not here any more, but still in the ledger.
-    jobs: BTreeMap<u64, Box<Job>>,
+    jobs: BTreeMap<u64, Job>,
     bytes: usize,
     /// Messages on their way that nobody waits for any more.
     abandoned: usize,
@@ -134,11 +134,11 @@ impl Window {
     }
 
     /// Publishes a message; its place among the others is fixed when this returns.
-    pub(crate) fn publish(&mut self, mut job: Box<Job>) {
+    pub(crate) fn publish(&mut self, mut job: Job) {
         // a larger one would close the connection (501 FRAME_ERROR), and take everybody else's messages with it
         let limit = self.link.frame_max();
-        if job.header_frame > limit {
-            let size = job.header_frame;
+        if job.header_frame() > limit {
+            let size = job.header_frame();
             let detail = format!("headers of {size} bytes, at most {limit} fit in a frame");
             return job.fail(PublishErrorKind::TooLarge { detail });
         }
@@ -199,7 +199,7 @@ impl Window {
     }
 
     /// The messages whose fate is certain after these confirms.
-    pub(crate) fn settle(&mut self, resolved: &[Resolved]) -> Vec<(Box<Job>, Verdict)> {
+    pub(crate) fn settle(&mut self, resolved: &[Resolved]) -> Vec<(Job, Verdict)> {
         if !resolved.is_empty() {
             self.heard = Instant::now();
             self.link.pulse().heard();
@@ -218,12 +218,12 @@ impl Window {
     }
 
     /// Takes the messages whose time is up; they stay on their way, but nobody waits for them any more.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Box<Job>> {
-        if self.jobs.values().all(|job| job.deadline > now) {
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Job> {
+        if self.jobs.values().all(|job| job.deadline() > now) {
             return Vec::new();
         }
         let jobs = std::mem::take(&mut self.jobs).into_iter();
-        let (late, early): (BTreeMap<_, _>, _) = jobs.partition(|(_, job)| job.deadline <= now);
+        let (late, early): (BTreeMap<_, _>, _) = jobs.partition(|(_, job)| job.deadline() <= now);
         self.jobs = early;
         let late: Vec<_> = late.into_values().collect();
         for job in &late {
@@ -234,7 +234,7 @@ impl Window {
     }
 
     /// Gives up the channel; returns what was not confirmed on it, in order.
-    pub(crate) fn into_jobs(self) -> Vec<Box<Job>> {
+    pub(crate) fn into_jobs(self) -> Vec<Job> {
         self.jobs.into_values().collect()
     }
 

@@ -1,23 +1,36 @@
 //! Conducts a benchmark: rounds in which every participant has its turn, and the comparison at the end.
 
 mod actor;
+mod cast;
+pub(crate) mod growth;
+mod machine;
 mod management;
 mod metric;
+mod report;
 mod results;
 mod stage;
 mod stats;
 mod system;
 mod workload;
 
-use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use anyhow::{Context, Result};
+
+use self::cast::Cast;
+use self::machine::Setting;
 use self::metric::Workload;
 use self::results::Results;
 use self::stage::Stage;
 use self::workload::{Run, Sizes};
 use crate::participant::{Kind, Participant};
 
-/// A benchmark.
+/// How long one process may take for one workload.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What is compared, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The broker.
@@ -26,7 +39,7 @@ pub(crate) struct Arguments {
     /// Its management API.
     #[arg(long, env = "CONEY_MANAGEMENT_URL")]
     management: String,
-    /// Two rounds on quorum queues with a quarter of the tasks: takes less than three minutes.
+    /// Three rounds instead of seven: takes less than three minutes.
     #[arg(long)]
     short: bool,
     /// Workloads, instead of all.
@@ -36,14 +49,23 @@ pub(crate) struct Arguments {
     #[arg(long)]
     rounds: Option<usize>,
     /// The kind of the task queue.
-    #[arg(long, value_enum)]
-    queue: Option<Queues>,
+    #[arg(long, value_enum, default_value = "both")]
+    queue: Queues,
     /// Who takes part, instead of all.
     #[arg(long, value_enum, value_delimiter = ',')]
     participants: Vec<Participant>,
     /// Divides the number of tasks of every workload.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    scale: u64,
+    /// Threads of every participant's runtime, instead of what is best for it.
     #[arg(long)]
-    scale: Option<u64>,
+    threads: Option<usize>,
+    /// Write the comparison to this file, too.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Write everything that was measured to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 /// One kind of queue, or one after the other.
@@ -66,16 +88,7 @@ impl Queues {
 
 impl Arguments {
     fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.short { 3 } else { 5 })
-    }
-
-    fn kinds(&self) -> &'static [Kind] {
-        let usual = if self.short {
-            Queues::Quorum
-        } else {
-            Queues::Both
-        };
-        self.queue.unwrap_or(usual).kinds()
+        self.rounds.unwrap_or(if self.short { 3 } else { 7 })
     }
 
     fn workloads(&self) -> Vec<Workload> {
@@ -93,8 +106,7 @@ impl Arguments {
     }
 
     fn sizes(&self) -> Sizes {
-        let scale = self.scale.unwrap_or(1).max(1);
-        let size = |full: u64| (full / scale).max(2);
+        let size = |full: u64| (full / self.scale).max(2);
         Sizes {
             publish: size(20_000),
             calls: size(5_000),
@@ -107,15 +119,27 @@ impl Arguments {
 /// Runs it and prints the comparison.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let stage = Stage::build(&arguments.url, &arguments.management).await?;
+    let setting = Setting::look(&stage.broker);
     let performed = perform(&arguments, &stage).await;
-    let broker = stage.broker.clone();
     // also after an error: its cause comes first
     let struck = stage.strike().await;
     let results = performed?;
     struck?;
-    println!("\n{broker}\n");
-    print!("{}", results.table());
+    let rounds = arguments.rounds();
+    let markdown = report::markdown(&setting, rounds, &results);
+    println!("{markdown}");
+    if let Some(file) = &arguments.markdown {
+        write(file, &markdown)?;
+    }
+    if let Some(file) = &arguments.json {
+        let json = report::json(&setting, rounds, &results);
+        write(file, &format!("{json:#}\n"))?;
+    }
     Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 async fn perform(arguments: &Arguments, stage: &Stage) -> Result<Results> {
@@ -124,18 +148,25 @@ async fn perform(arguments: &Arguments, stage: &Stage) -> Result<Results> {
     let mut results = Results::default();
     // the first round is for warming up
     for round in 0..=arguments.rounds() {
-        for &kind in arguments.kinds() {
+        for &kind in arguments.queue.kinds() {
             let mut order = participants.clone();
             order.rotate_left(round % participants.len());
             for participant in order {
                 let mut run = Run {
-                    stage,
-                    participant,
-                    kind,
+                    cast: Cast {
+                        stage,
+                        participant,
+                        kind,
+                        threads: arguments.threads,
+                        limit: LIMIT,
+                    },
                     sizes: arguments.sizes(),
                     samples: Vec::new(),
                 };
-                run.perform(&workloads).await?;
+                let performed = run.perform(&workloads).await;
+                performed.with_context(|| {
+                    format!("{} on a {} queue", participant.name(), kind.name())
+                })?;
                 if round > 0 {
                     results.add(kind, participant, &run.samples);
                 }

@@ -36,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Run the participants in turn and compare them.
     Run(conductor::Arguments),
+    /// Measure how throughput and memory of coney grow with what is asked of it, and plot them.
+    Growth(conductor::growth::Arguments),
     /// Be one participant's publisher, worker or caller.
     Role(role::Arguments),
 }
@@ -45,6 +47,9 @@ enum Command {
 pub fn main(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run(arguments) => runtime(1).and_then(|rt| rt.block_on(conductor::run(arguments))),
+        Command::Growth(arguments) => {
+            runtime(1).and_then(|rt| rt.block_on(conductor::growth::run(arguments)))
+        }
         Command::Role(arguments) => {
             runtime(arguments.threads()).and_then(|rt| rt.block_on(role::play(arguments)))
         }

@@ -8,7 +8,7 @@
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::mpsc;
 
 use crate::participant::{Kind, Part, Participant, coney, limit, rich};
@@ -44,6 +44,15 @@ pub(crate) struct Arguments {
     /// How long a task sleeps, in milliseconds.
     #[arg(long)]
     pub(crate) sleep: Option<u64>,
+    /// The tasks are spread over so many queues, called `<queue>.<number>`; coney only.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) queues: usize,
+    /// A task carries a text of so many bytes; coney only.
+    #[arg(long)]
+    pub(crate) body: Option<usize>,
+    /// A worker says `some` whenever so many more tasks have ended.
+    #[arg(long)]
+    pub(crate) tell_every: Option<u64>,
     /// How many tasks a worker of coney runs at once.
     #[arg(long, default_value_t = 500)]
     pub(crate) concurrency: u32,
@@ -76,6 +85,14 @@ impl Arguments {
         self.threads.unwrap_or(best)
     }
 
+    /// The names of the task queues.
+    pub(crate) fn queue_names(&self) -> Vec<String> {
+        match self.queues {
+            1 => vec![self.queue.clone()],
+            many => (0..many).map(|n| format!("{}.{n}", self.queue)).collect(),
+        }
+    }
+
     /// How long a task sleeps.
     pub(crate) fn nap(&self) -> Option<Duration> {
         self.sleep.map(Duration::from_millis)
@@ -84,8 +101,13 @@ impl Arguments {
 
 /// Plays the part to its end.
 pub(crate) async fn play(arguments: Arguments) -> Result<()> {
+    let plain = arguments.queues == 1 && arguments.body.is_none() && arguments.tell_every.is_none();
+    ensure!(
+        plain || arguments.participant == Participant::Coney,
+        "only coney has --queues, --body and --tell-every"
+    );
     tracing_subscriber::fmt()
-        .with_env_filter("warn,lapin=error")
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();

@@ -6,6 +6,7 @@
 )]
 
 mod address;
+mod bench;
 mod cargo;
 mod check;
 mod clients;
@@ -59,6 +60,8 @@ enum Command {
     },
     /// Count the instructions of the hot path and compare them with those written down.
     Instructions(instructions::Arguments),
+    /// Measure coney against lapin written by hand, on a RabbitMQ; `cargo xtask bench -- --help` says what can be chosen.
+    Bench(bench::Arguments),
     /// Fuzz the reading of messages and the development broker for some seconds, with the stable compiler.
     Fuzz(fuzz::Arguments),
 }
@@ -87,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Some(Command::Faults(arguments)) => faults::run(&arguments),
         Some(Command::FaultNode { deed, .. }) => rabbitmq::victim::act(deed),
         Some(Command::Instructions(arguments)) => instructions::run(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Fuzz(arguments)) => fuzz::run(&arguments),
     }
 }

@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 
 use super::system;
 
 /// How long a process may take to end when it is told to.
 const ENDING: Duration = Duration::from_secs(30);
+/// A process that uses less than a hundredth of this time is idle.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long becoming idle may take.
+const CALMING: Duration = Duration::from_secs(10);
 
 /// A line of an actor.
 #[derive(Debug)]
@@ -127,6 +131,25 @@ impl Actor {
     /// Memory that it holds, in MiB.
     pub(crate) fn memory(&self) -> Option<f64> {
         system::memory(self.pid)
+    }
+
+    /// Waits until it does nothing more; returns its memory in MiB, if that is known here.
+    pub(crate) async fn idle(&self) -> Result<Option<f64>> {
+        let deadline = Instant::now() + CALMING;
+        let Some(mut before) = self.cpu() else {
+            return Ok(None);
+        };
+        while Instant::now() < deadline {
+            sleep(IDLE).await;
+            let Some(now) = self.cpu() else {
+                return Err(self.complaint("has ended"));
+            };
+            if now.saturating_sub(before) < IDLE / 100 {
+                break;
+            }
+            before = now;
+        }
+        Ok(self.memory())
     }
 
     async fn tell(&mut self, line: &str) -> Result<()> {

@@ -109,6 +109,24 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
+impl Bound {
+    /// Such as `≥ 0.70 of LIMIT`.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Of(other, part) => format!("≥ {part:.2} of {}", other.name().to_uppercase()),
+            Self::AtMost(most) => format!("≤ {most}"),
+        }
+    }
+
+    /// Whether it is good enough.
+    pub(crate) fn is_met_by(self, figure: f64) -> bool {
+        match self {
+            Self::Of(_, part) => figure >= part,
+            Self::AtMost(most) => figure <= most,
+        }
+    }
+}
+
 const fn goal(metric: &'static Metric, bound: Bound) -> Goal {
     Goal { metric, bound }
 }

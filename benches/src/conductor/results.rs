@@ -1,15 +1,29 @@
-//! What was measured in all rounds, and the comparison.
+//! What was measured in all rounds, and how the participants compare.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use super::metric::{self, Better, Bound, GOALS, Metric};
+use serde::Serialize;
+
+use super::metric::{Better, Bound, GOALS, Goal, Metric};
 use super::stats::Summary;
 use crate::participant::{Kind, Participant};
 
 /// All samples, in the order of the rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Results(BTreeMap<(Kind, &'static str, Participant), Vec<f64>>);
+
+/// A goal, and what was achieved.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) queue: Kind,
+    pub(crate) metric: &'static str,
+    pub(crate) name: &'static str,
+    /// Such as `≥ 0.70 of LIMIT`.
+    pub(crate) goal: String,
+    /// The ratio or figure that the goal is about.
+    pub(crate) figure: f64,
+    pub(crate) met: bool,
+}
 
 impl Results {
     /// Adds what one participant did in one round.
@@ -23,6 +37,11 @@ impl Results {
             let series = self.0.entry((kind, metric.id, participant)).or_default();
             series.push(*value);
         }
+    }
+
+    /// Whether anything was measured on this kind of queue.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.0.keys().any(|(of, ..)| *of == kind)
     }
 
     /// The figures of one participant, round by round.
@@ -44,54 +63,52 @@ impl Results {
             .collect()
     }
 
-    /// The comparison, in Markdown.
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::new();
-        for kind in [Kind::Classic, Kind::Quorum] {
-            if !self.0.keys().any(|(of, ..)| *of == kind) {
-                continue;
-            }
-            let _ = writeln!(text, "### {} queue\n", kind.name());
-            text.push_str("| | LIMIT | RICH | coney | of LIMIT | of RICH | goal |\n");
-            text.push_str("|---|---|---|---|---|---|---|\n");
-            for metric in metric::ALL {
-                self.row(&mut text, kind, metric);
-            }
-            text.push('\n');
-        }
-        text
-    }
-
-    fn row(&self, text: &mut String, kind: Kind, metric: &'static Metric) {
-        let everybody = [Participant::Limit, Participant::Rich, Participant::Coney];
-        let figures = everybody.map(|who| Summary::of(self.series(kind, metric, who)));
-        if figures.iter().all(Option::is_none) {
-            return;
-        }
-        let _ = write!(text, "| {} |", metric.name);
-        for figure in figures {
-            let _ = write!(text, " {} |", spread(figure, metric.digits));
-        }
-        for other in [Participant::Limit, Participant::Rich] {
-            let ratio = Summary::of(&self.ratios(kind, metric, other));
-            let _ = write!(text, " {} |", spread(ratio, 2));
-        }
-        let goals = GOALS.iter().filter(|goal| goal.metric == metric);
-        let goals = goals.map(|goal| match goal.bound {
-            Bound::Of(other, part) => format!("≥ {part:.2} of {}", other.name()),
-            Bound::AtMost(most) => format!("≤ {most}"),
-        });
-        let goals: Vec<_> = goals.collect();
-        let _ = writeln!(text, " {} |", goals.join(", "));
+    /// Which goals are met on this kind of queue, as far as their figures were measured.
+    pub(crate) fn verdicts(&self, kind: Kind) -> Vec<Verdict> {
+        let verdict = |goal: &Goal| {
+            let metric = goal.metric;
+            let figures = match goal.bound {
+                Bound::Of(other, _) => self.ratios(kind, metric, other),
+                Bound::AtMost(_) => self.series(kind, metric, Participant::Coney).to_vec(),
+            };
+            let figure = Summary::of(&figures)?.median;
+            Some(Verdict {
+                queue: kind,
+                metric: metric.id,
+                name: metric.name,
+                goal: goal.bound.text(),
+                figure,
+                met: goal.bound.is_met_by(figure),
+            })
+        };
+        GOALS.iter().filter_map(verdict).collect()
     }
 }
 
-/// Such as `0.81 (0.78..0.85)`.
-fn spread(summary: Option<Summary>, digits: usize) -> String {
-    summary.map_or_else(
-        || "-".to_owned(),
-        |Summary { median, min, max }| {
-            format!("{median:.digits$} ({min:.digits$}..{max:.digits$})")
-        },
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conductor::metric;
+
+    #[test]
+    fn more_tasks_and_less_time_are_better() {
+        let mut results = Results::default();
+        let kind = Kind::Quorum;
+        for (participant, rate, time) in [
+            (Participant::Limit, 100.0, 10.0),
+            (Participant::Coney, 75.0, 20.0),
+        ] {
+            let samples = [(&metric::PUBLISH_RATE, rate), (&metric::NAPS, time)];
+            results.add(kind, participant, &samples);
+        }
+        let ratios = |metric| results.ratios(kind, metric, Participant::Limit);
+        assert_eq!(ratios(&metric::PUBLISH_RATE), [0.75]);
+        assert_eq!(ratios(&metric::NAPS), [0.5]);
+        let met: Vec<_> = results
+            .verdicts(kind)
+            .iter()
+            .map(|v| (v.metric, v.met))
+            .collect();
+        assert_eq!(met, [("w1_rate", true), ("w5_time", false)]);
+    }
 }

@@ -89,6 +89,12 @@ impl Stage {
         times.sum::<Option<Duration>>().filter(|t| !t.is_zero())
     }
 
+    /// Memory that the broker holds, in MiB.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        let held = self.processes.iter().map(|&pid| system::memory(pid));
+        held.sum::<Option<f64>>().filter(|&held| held > 0.0)
+    }
+
     /// Expects a queue to hold so many messages.
     pub(crate) async fn expect(&self, queue: &str, messages: u64) -> Result<()> {
         let channel = self.connection.create_channel().await?;

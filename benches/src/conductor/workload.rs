@@ -1,25 +1,17 @@
 //! The workloads, each run once for one participant on one kind of queue.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::time::sleep;
 
 use super::actor::Actor;
+use super::cast::Cast;
 use super::metric::{self, Metric, Workload};
-use super::stage::Stage;
-use crate::participant::{Kind, Part, Participant};
+use crate::participant::Part;
 use crate::role::QUEUE;
 
-/// How long one process may take for one workload.
-const LIMIT: Duration = Duration::from_secs(60);
 /// How long a sleeping task sleeps, in milliseconds.
 const NAP: &str = "100";
-/// A process that used less than a hundredth of this time is idle.
-const IDLE: Duration = Duration::from_millis(100);
-/// How long becoming idle may take.
-const CALMING: Duration = Duration::from_secs(10);
-
 /// How many tasks the workloads have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -32,9 +24,7 @@ pub(crate) struct Sizes {
 /// One participant on one kind of queue.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
-    pub(crate) stage: &'a Stage,
-    pub(crate) participant: Participant,
-    pub(crate) kind: Kind,
+    pub(crate) cast: Cast<'a>,
     pub(crate) sizes: Sizes,
     /// What was measured.
     pub(crate) samples: Vec<(&'static Metric, f64)>,
@@ -52,47 +42,41 @@ impl Run<'_> {
     pub(crate) async fn perform(&mut self, wanted: &[Workload]) -> Result<()> {
         let wants = |workload| wanted.contains(&workload);
         if wants(Workload::W1) || wants(Workload::W2) {
-            self.prepare().await?;
+            self.cast.prepare(&[]).await?;
             self.publish().await.context("W1")?;
             if wants(Workload::W2) {
                 self.drain().await.context("W2")?;
             }
         }
         if wants(Workload::W3) {
-            self.prepare().await?;
+            self.cast.prepare(&[]).await?;
             self.call().await.context("W3")?;
         }
         if wants(Workload::W4) {
-            self.prepare().await?;
+            self.cast.prepare(&[]).await?;
             self.call_one_by_one().await.context("W4")?;
         }
         if wants(Workload::W5) {
-            self.prepare().await?;
+            self.cast.prepare(&[]).await?;
             self.nap().await.context("W5")?;
         }
         if wants(Workload::W6) {
-            self.prepare().await?;
+            self.cast.prepare(&[]).await?;
             self.start().await.context("W6")?;
         }
         Ok(())
     }
 
-    /// Nothing from before, and a queue.
-    async fn prepare(&self) -> Result<()> {
-        self.stage.clear().await?;
-        self.actor(Part::Declare, 0, &[])?.stop().await
-    }
-
     async fn publish(&mut self) -> Result<()> {
         let tasks = self.sizes.publish;
-        let mut publisher = self.actor(Part::Publish, tasks, &[])?;
+        let mut publisher = self.cast.actor(Part::Publish, tasks, &[])?;
         publisher.until("ready").await?;
         let before = self.used(&publisher);
         let start = publisher.go().await?;
         let end = publisher.until("done").await?.at;
         let after = self.used(&publisher);
         publisher.stop().await?;
-        self.stage.expect(QUEUE, tasks).await?;
+        self.cast.stage.expect(QUEUE, tasks).await?;
         // the first was sent before
         self.rate(&metric::PUBLISH_RATE, tasks - 1, end - start);
         self.per_task(&metric::PUBLISH_CPU, tasks, before.actor, after.actor);
@@ -103,7 +87,7 @@ impl Run<'_> {
     /// What was published before.
     async fn drain(&mut self) -> Result<()> {
         let tasks = self.sizes.publish;
-        let mut worker = self.actor(Part::Work, tasks, &[])?;
+        let mut worker = self.cast.actor(Part::Work, tasks, &[])?;
         let start = worker.until("first").await?.at;
         let before = self.used(&worker);
         let end = worker.until("last").await?.at;
@@ -114,16 +98,16 @@ impl Run<'_> {
             cpu.map(|(after, before)| (after - before).as_secs_f64() / tasks as f64 * 10_000.0);
         self.sample(&metric::DRAIN_CPU, cpu);
         self.per_task(&metric::DRAIN_BROKER, tasks, before.broker, after.broker);
-        let memory = idle(&worker).await?;
+        let memory = worker.idle().await?;
         self.sample(&metric::DRAIN_MEMORY, memory);
         worker.stop().await?;
-        self.stage.expect(QUEUE, 0).await
+        self.cast.stage.expect(QUEUE, 0).await
     }
 
     async fn call(&mut self) -> Result<()> {
         let calls = self.sizes.calls;
         let worker = self.worker().await?;
-        let mut caller = self.actor(Part::Call, calls, &[])?;
+        let mut caller = self.cast.actor(Part::Call, calls, &[])?;
         caller.until("ready").await?;
         let before = self.used(&caller);
         let worked = worker.cpu();
@@ -136,12 +120,14 @@ impl Run<'_> {
         self.per_task(&metric::CALL_BROKER, calls, before.broker, after.broker);
         caller.stop().await?;
         worker.stop().await?;
-        self.stage.expect(QUEUE, 0).await
+        self.cast.stage.expect(QUEUE, 0).await
     }
 
     async fn call_one_by_one(&mut self) -> Result<()> {
         let worker = self.worker().await?;
-        let mut caller = self.actor(Part::Call, self.sizes.one_by_one, &["--one-by-one"])?;
+        let mut caller = self
+            .cast
+            .actor(Part::Call, self.sizes.one_by_one, &["--one-by-one"])?;
         caller.until("ready").await?;
         caller.go().await?;
         let times = caller.until("done").await?.rest;
@@ -154,67 +140,47 @@ impl Run<'_> {
         self.sample(&metric::LATENCY_MOST, times.get(1).copied());
         caller.stop().await?;
         worker.stop().await?;
-        self.stage.expect(QUEUE, 0).await
+        self.cast.stage.expect(QUEUE, 0).await
     }
 
     async fn nap(&mut self) -> Result<()> {
         let tasks = self.sizes.naps;
         let naps = ["--sleep", NAP];
-        let mut publisher = self.actor(Part::Publish, tasks, &naps)?;
-        publisher.until("ready").await?;
-        publisher.go().await?;
-        publisher.until("done").await?;
-        publisher.stop().await?;
+        self.cast.fill(tasks, &naps).await?;
+        self.cast.stage.expect(QUEUE, tasks).await?;
         let all = tasks.to_string();
         let all_at_once = ["--sleep", NAP, "--concurrency", &all, "--prefetch", &all];
-        let mut worker = self.actor(Part::Work, tasks, &all_at_once)?;
+        let mut worker = self.cast.actor(Part::Work, tasks, &all_at_once)?;
         let start = worker.until("start").await?.at;
         let end = worker.until("last").await?.at;
         self.sample(&metric::NAPS, Some(millis(end - start)));
         worker.stop().await?;
-        self.stage.expect(QUEUE, 0).await
+        self.cast.stage.expect(QUEUE, 0).await
     }
 
     async fn start(&mut self) -> Result<()> {
-        let mut publisher = self.actor(Part::Publish, 1, &[])?;
-        publisher.until("ready").await?;
-        publisher.stop().await?;
-        let mut worker = self.actor(Part::Work, 1, &[])?;
+        self.cast.fill(1, &[]).await?;
+        self.cast.stage.expect(QUEUE, 1).await?;
+        let mut worker = self.cast.actor(Part::Work, 1, &[])?;
         let end = worker.until("last").await?.at;
         self.sample(&metric::START, Some(millis(end - worker.started)));
-        let memory = idle(&worker).await?;
+        let memory = worker.idle().await?;
         self.sample(&metric::MEMORY, memory);
         worker.stop().await?;
-        self.stage.expect(QUEUE, 0).await
+        self.cast.stage.expect(QUEUE, 0).await
     }
 
     /// A worker that waits for calls.
     async fn worker(&self) -> Result<Actor> {
-        let mut worker = self.actor(Part::Work, 0, &["--results"])?;
+        let mut worker = self.cast.actor(Part::Work, 0, &["--results"])?;
         worker.until("ready").await?;
         Ok(worker)
-    }
-
-    fn actor(&self, part: Part, tasks: u64, more: &[&str]) -> Result<Actor> {
-        let tasks = tasks.to_string();
-        let fixed = [
-            self.participant.name(),
-            part.name(),
-            "--url",
-            &self.stage.url,
-            "--kind",
-            self.kind.name(),
-            "--tasks",
-            &tasks,
-        ];
-        let arguments = fixed.iter().chain(more).map(|&word| word.to_owned());
-        Actor::start(&arguments.collect::<Vec<_>>(), LIMIT)
     }
 
     fn used(&self, actor: &Actor) -> Used {
         Used {
             actor: actor.cpu(),
-            broker: self.stage.cpu(),
+            broker: self.cast.stage.cpu(),
         }
     }
 
@@ -243,21 +209,4 @@ impl Run<'_> {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// Waits until a process does nothing more; returns its memory.
-async fn idle(actor: &Actor) -> Result<Option<f64>> {
-    let deadline = Instant::now() + CALMING;
-    let Some(mut before) = actor.cpu() else {
-        return Ok(None);
-    };
-    while Instant::now() < deadline {
-        sleep(IDLE).await;
-        let now = actor.cpu().context("it has ended")?;
-        if now.saturating_sub(before) < IDLE / 100 {
-            break;
-        }
-        before = now;
-    }
-    Ok(actor.memory())
 }

@@ -11,11 +11,13 @@ use futures_util::stream::{self, StreamExt};
 use super::{Kind, Marks, Part, marks::say};
 use crate::role::{Arguments, Cues, Timer};
 
-/// A second thread would only pass tiny pieces of work to and fro.
+/// A second thread only passes tiny pieces of work to and fro: a fifth more CPU, and no more tasks.
 pub const THREADS: usize = 1;
 
 /// Calls that are encoded and sent as one batch.
 const BATCH: u64 = 500;
+/// Bytes of one batch, if tasks are large.
+const BATCH_BYTES: u64 = 2_000_000;
 /// Batches that are on their way at once.
 const BATCHES: usize = 4;
 
@@ -39,6 +41,13 @@ async fn add(a: u64, b: u64, State(marks): State<Marks>) -> u64 {
 }
 
 #[task(queue = Bench, ignore_result)]
+async fn read(text: String, State(marks): State<Marks>) {
+    marks.start();
+    drop(text);
+    marks.end();
+}
+
+#[task(queue = Bench, ignore_result)]
 async fn nap(millis: u64, State(marks): State<Marks>) {
     marks.start();
     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -55,8 +64,10 @@ pub(crate) async fn play(arguments: &Arguments, mut cues: Cues) -> Result<()> {
         .await?;
     match arguments.part {
         Part::Declare => {
-            let spec = QueueSpec::from_name(arguments.queue.clone().into());
-            broker.declare(&topology(&spec, arguments.kind)).await?;
+            for name in arguments.queue_names() {
+                let spec = QueueSpec::from_name(name.into());
+                broker.declare(&topology(&spec, arguments.kind)).await?;
+            }
         }
         Part::Publish => publish(&broker, arguments, &mut cues).await?,
         Part::Work => work(&broker, arguments, &mut cues).await?,
@@ -84,9 +95,13 @@ fn topology(spec: &QueueSpec, kind: Kind) -> Topology {
 
 async fn publish(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
     let client = Client::new(broker);
-    match arguments.sleep {
-        Some(millis) => send_all(&client, arguments, cues, |_| nap::call(millis)).await?,
-        None => send_all(&client, arguments, cues, |number| nothing::call(number, 2)).await?,
+    match (arguments.sleep, arguments.body) {
+        (Some(millis), _) => send_all(&client, arguments, cues, |_| nap::call(millis)).await?,
+        (None, Some(bytes)) => {
+            let text = "x".repeat(bytes);
+            send_all(&client, arguments, cues, |_| read::call(text.clone())).await?;
+        }
+        (None, None) => send_all(&client, arguments, cues, |n| nothing::call(n, 2)).await?,
     }
     say("done");
     cues.stop().await;
@@ -100,13 +115,20 @@ async fn send_all<T: Task>(
     cues: &mut Cues,
     call: impl Fn(u64) -> Call<T>,
 ) -> Result<()> {
-    to_queue(call(0), &arguments.queue).send(client).await?;
+    let queues = arguments.queue_names();
+    let call = |number: u64| {
+        let queue = usize::try_from(number).unwrap_or_default() % queues.len();
+        to_queue(call(number), &queues[queue])
+    };
+    call(0).send(client).await?;
     say("ready");
     cues.go().await?;
-    let starts = (1..arguments.tasks).step_by(usize::try_from(BATCH)?);
+    let bytes = u64::try_from(arguments.body.unwrap_or_default())?;
+    let batch = (BATCH_BYTES / bytes.max(1)).clamp(1, BATCH);
+    let starts = (1..arguments.tasks).step_by(usize::try_from(batch)?);
     let batches = starts.map(|start| {
-        let end = arguments.tasks.min(start + BATCH);
-        client.send_all((start..end).map(|number| to_queue(call(number), &arguments.queue)))
+        let end = arguments.tasks.min(start + batch);
+        client.send_all((start..end).map(&call))
     });
     let mut outcomes = stream::iter(batches).buffered(BATCHES);
     while let Some(batch) = outcomes.next().await {
@@ -127,14 +149,20 @@ fn to_queue<T: Task>(call: Call<T>, queue: &str) -> Call<T> {
 }
 
 async fn work(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
-    let spec = QueueSpec::from_name(arguments.queue.clone().into());
-    let worker = Worker::builder(broker)
-        .state(Marks::new(arguments.tasks))
+    let mut builder = Worker::builder(broker)
+        .state(Marks::telling(arguments.tasks, arguments.tell_every))
         .task::<nothing>()
         .task::<add>()
         .task::<nap>()
-        .queue_spec(spec.concurrency(arguments.concurrency))
-        .build()?;
+        .task::<read>();
+    if arguments.queues > 1 {
+        builder = builder.concurrency(arguments.concurrency);
+    }
+    for name in arguments.queue_names() {
+        let spec = QueueSpec::from_name(name.into());
+        builder = builder.queue_spec(spec.concurrency(arguments.concurrency));
+    }
+    let worker = builder.build()?;
     let mut ready = worker.ready();
     let tell = async {
         ready.ready().await;

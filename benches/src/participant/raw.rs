@@ -161,16 +161,15 @@ impl Watermark {
             self.beyond.resize(place + 1, false);
         }
         self.beyond[place] = true;
-    }
-
-    /// Moves on; the tag up to which all is finished, if that is a new one.
-    pub(crate) fn advance(&mut self) -> Option<u64> {
-        let before = self.reached;
         while self.beyond.front() == Some(&true) {
             self.beyond.pop_front();
             self.reached += 1;
         }
-        (self.reached > before).then_some(self.reached)
+    }
+
+    /// The last message before which all are finished, and it too.
+    pub(crate) const fn reached(&self) -> u64 {
+        self.reached
     }
 }
 
@@ -181,15 +180,10 @@ mod tests {
     #[test]
     fn the_watermark_stops_before_what_is_not_finished() {
         let mut mark = Watermark::default();
-        assert_eq!(mark.advance(), None);
-        mark.finish(3);
-        mark.finish(2);
-        assert_eq!(mark.advance(), None);
-        mark.finish(1);
-        assert_eq!(mark.advance(), Some(3));
-        mark.finish(2);
-        assert_eq!(mark.advance(), None);
-        mark.finish(4);
-        assert_eq!(mark.advance(), Some(4));
+        let mut after = |tag| {
+            mark.finish(tag);
+            mark.reached()
+        };
+        assert_eq!([3, 2, 1, 2, 5, 4].map(&mut after), [0, 0, 3, 3, 3, 5]);
     }
 }

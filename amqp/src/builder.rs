@@ -11,6 +11,12 @@ use crate::error::ConnectError;
 use crate::settings::{Addresses, Settings};
 use crate::tls::Tls;
 
+/// RabbitMQ's own limit (<https://www.rabbitmq.com/docs/configure>, `frame_max`).
+///
+/// Said by us, because lapin takes the memory for its buffers twice where it learns of the limit from the broker, and
+/// then touches all of it.
+const DEFAULT_FRAME: u32 = 131_072;
+
 /// The smallest frame that AMQP allows, in bytes.
 const SMALLEST_FRAME: u32 = 4096;
 
@@ -31,7 +37,7 @@ pub struct BrokerBuilder {
     heartbeat: Duration,
     publishers: usize,
     watch: Duration,
-    frame_max: Option<u32>,
+    frame_max: u32,
     clock: Clock,
 }
 
@@ -82,7 +88,7 @@ impl BrokerBuilder {
             heartbeat: Duration::from_secs(10),
             publishers: 1,
             watch: Duration::from_secs(15),
-            frame_max: None,
+            frame_max: DEFAULT_FRAME,
             clock: Clock::system(),
         }
     }
@@ -149,14 +155,16 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets the largest AMQP frame, in bytes; the broker's own limit (131,072 as a rule) by default.
+    /// Sets the largest AMQP frame, in bytes; 131,072 unless set, which is RabbitMQ's own limit unless that was changed.
+    /// 0 for the broker's limit, whatever it is.
     ///
     /// The headers of a message have to fit in one frame, *in both directions*: a smaller value saves memory (a
-    /// connection takes 64 of them: 8 MiB at 131,072, 1 MiB at 16,384), but the broker does not keep a message with
-    /// larger headers away from a consumer that said so, and the connection ends each time it is delivered. So the
-    /// default is the safe one; choose less where memory matters and every publisher is known.
+    /// connection that has been busy takes 64 of them: 8 MiB at 131,072, 1 MiB at 16,384), but the broker does not keep a
+    /// message with larger headers away from a consumer that said so, and the connection ends each time it is delivered.
+    /// So choose less only where memory matters and every publisher is known, and set it to the broker's limit where
+    /// that was raised. With 0 the memory is taken when the connection opens, as its size is not known before.
     pub fn frame_max(mut self, bytes: u32) -> Self {
-        self.frame_max = Some(bytes);
+        self.frame_max = bytes;
         self
     }
 
@@ -183,10 +191,8 @@ impl BrokerBuilder {
     pub(crate) fn settings(self) -> Result<Settings, ConnectError> {
         let addresses = self.url.addresses()?;
         let query = addresses.current().query();
-        let frame_max = query
-            .frame_max
-            .or(self.frame_max)
-            .filter(|bytes| *bytes > 0);
+        let frame_max = query.frame_max.unwrap_or(self.frame_max);
+        let frame_max = Some(frame_max).filter(|bytes| *bytes > 0);
         if frame_max.is_some_and(|bytes| bytes < SMALLEST_FRAME) {
             return Err(ConnectError::url(format!(
                 "frame_max is below {SMALLEST_FRAME} bytes, the least that AMQP allows"

@@ -16,13 +16,13 @@ use crate::client::{Client, DEFAULT_MAX_BODY, wants_result};
 use crate::enqueue;
 use crate::error::{ResultError, SendErrorKind};
 use crate::handle::TaskHandle;
-use crate::telemetry;
+use crate::telemetry::SendMeter;
 
 /// A client whose broker is not there.
-#[derive(Debug)]
 pub struct Sending {
     client: Client,
     origin: String,
+    meter: SendMeter,
 }
 
 impl Sending {
@@ -31,6 +31,7 @@ impl Sending {
         Self {
             client: Client::new(broker),
             origin: "1@bench".to_owned(),
+            meter: SendMeter::default(),
         }
     }
 
@@ -64,7 +65,7 @@ impl Sending {
 
     /// Counts a call as sent and confirmed.
     pub fn count(&self, queue: &str) {
-        telemetry::sent(queue, true, Duration::from_millis(1));
+        self.meter.sent(queue, true, Duration::from_millis(1));
     }
 
     /// Hands a reply to whoever waits for it.

@@ -21,7 +21,7 @@ use crate::handle::TaskHandle;
 use crate::replies::{Replies, Ticket};
 use crate::revoke::{RevokeError, RevokeErrorKind, Revoker};
 use crate::status::ClientStatus;
-use crate::telemetry;
+use crate::telemetry::SendMeter;
 
 /// The largest body that a client sends unless told otherwise, in bytes: 1 MiB.
 ///
@@ -59,6 +59,7 @@ struct Inner {
     control: Control,
     /// Set if monitors are told of sent tasks.
     teller: Option<Teller>,
+    meter: SendMeter,
 }
 
 impl Drop for Inner {
@@ -338,7 +339,10 @@ impl<O> Submitted<O> {
     /// Waits for the confirm.
     pub(crate) async fn confirmed<E>(self, client: &Client) -> Result<TaskHandle<O, E>, SendError> {
         let verdict = self.receipt.await;
-        telemetry::sent(&self.queue, verdict.is_ok(), self.started.elapsed());
+        client
+            .0
+            .meter
+            .sent(&self.queue, verdict.is_ok(), self.started.elapsed());
         match verdict {
             Ok(()) => {
                 if let (Some(teller), Some(note)) = (&client.0.teller, self.note) {
@@ -448,6 +452,7 @@ impl ClientBuilder {
             revoker: Revoker::default(),
             control: Control::new(&self.broker),
             teller: self.sent_events.then(|| Teller::new(&self.broker)),
+            meter: SendMeter::default(),
             broker: self.broker,
         }))
     }

@@ -1,11 +1,17 @@
 //! The counters and histograms of the sending side, in one list.
 //!
-//! They go through the [`metrics`] facade and cost next to nothing while no recorder is installed. Labels follow the
+//! They go through the [`metrics`] facade and cost next to nothing while no recorder is installed. Install it before the
+//! first call: what is counted for every call is asked of it once. Labels follow the
 //! OpenTelemetry messaging conventions (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>).
 
+use std::collections::HashMap;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
+
+/// How many queues have a counter of their own that is kept.
+const MOST_QUEUES: usize = 1000;
 
 /// Calls sent and confirmed, or not: labels `messaging.destination.name`, `outcome` (`confirmed`, `failed`).
 pub const SENT: &str = "coney_client_sent_total";
@@ -42,11 +48,44 @@ pub fn describe() {
     metrics::describe_counter!(EVENTS_UNREADABLE, "What came to a listener and is no event");
 }
 
-pub(crate) fn sent(queue: &str, confirmed: bool, took: Duration) {
-    let outcome = if confirmed { "confirmed" } else { "failed" };
+/// What is counted for each call, asked of the recorder once for each queue.
+#[derive(Default)]
+pub(crate) struct SendMeter {
+    confirmed: RwLock<HashMap<String, Counter>>,
+    seconds: OnceLock<Histogram>,
+}
+
+impl SendMeter {
+    /// Counts a call that the broker has confirmed, or not.
+    pub(crate) fn sent(&self, queue: &str, confirmed: bool, took: Duration) {
+        match confirmed {
+            true => self.confirmed(queue),
+            false => sent(queue, "failed").increment(1),
+        }
+        let seconds = self.seconds.get_or_init(|| histogram!(CONFIRM_SECONDS));
+        seconds.record(took);
+    }
+
+    fn confirmed(&self, queue: &str) {
+        let known = self.confirmed.read();
+        if let Some(counter) = known.unwrap_or_else(PoisonError::into_inner).get(queue) {
+            return counter.increment(1);
+        }
+        let counter = sent(queue, "confirmed");
+        counter.increment(1);
+        let mut known = self
+            .confirmed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // names of queues may be made up without end
+        if known.len() < MOST_QUEUES {
+            known.insert(queue.to_owned(), counter);
+        }
+    }
+}
+
+fn sent(queue: &str, outcome: &'static str) -> Counter {
     counter!(SENT, "messaging.destination.name" => queue.to_owned(), "outcome" => outcome)
-        .increment(1);
-    histogram!(CONFIRM_SECONDS).record(took);
 }
 
 pub(crate) fn reply(outcome: &'static str) {

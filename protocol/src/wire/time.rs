@@ -1,6 +1,5 @@
 //! Times as Celery writes them: ISO 8601, with or without an offset.
 
-use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
@@ -25,12 +24,23 @@ pub fn format(time: SystemTime) -> String {
     let civil = EPOCH.saturating_add(since_epoch).max(FIRST);
     let (date, clock) = (civil.date(), civil.time());
     let mut text = String::with_capacity(32);
-    let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
+    // for every result, and several times as fast as the formatting of the standard library
+    let mut put = |before: &str, number: i32, digits: u32| {
+        text.push_str(before);
+        for place in (0..digits).rev() {
+            let digit = number.unsigned_abs() / 10_u32.pow(place) % 10;
+            text.push(char::from_digit(digit, 10).unwrap_or_default());
+        }
+    };
+    put("", date.year().into(), 4);
+    put("-", date.month().into(), 2);
+    put("-", date.day().into(), 2);
+    put("T", clock.hour().into(), 2);
+    put(":", clock.minute().into(), 2);
+    put(":", clock.second().into(), 2);
     let micros = clock.subsec_nanosecond() / 1000;
-    // writing to a string cannot fail
-    let _ = write!(text, "{date}T{hour:02}:{minute:02}:{second:02}");
     if micros > 0 {
-        let _ = write!(text, ".{micros:06}");
+        put(".", micros, 6);
     }
     text.push_str("+00:00");
     text

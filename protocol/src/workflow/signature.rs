@@ -1,5 +1,7 @@
 //! Parts of a workflow as the signatures that Celery embeds.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use crate::error::EncodeError;
@@ -9,14 +11,26 @@ use crate::property::{Table, Value};
 use crate::wire::time;
 use crate::workflow::{Kind, Part, Single};
 
+/// What a message embeds that nothing follows from.
+const NOTHING: &str = r#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}"#;
+
 /// What a message embeds: its links, and the steps after it, which travel the last one first.
-pub(crate) fn embed(options: &CallOptions) -> Result<String, EncodeError> {
-    let chain = list(options.chain.iter().rev())?;
-    Ok(format!(
+pub(crate) fn embed(options: &CallOptions) -> Result<Cow<'static, str>, EncodeError> {
+    let CallOptions {
+        chain,
+        link,
+        link_error,
+        ..
+    } = options;
+    if chain.is_empty() && link.is_empty() && link_error.is_empty() {
+        return Ok(NOTHING.into());
+    }
+    let chain = list(chain.iter().rev())?;
+    Ok(Cow::Owned(format!(
         r#"{{"callbacks":{},"errbacks":{},"chain":{chain},"chord":null}}"#,
-        list(options.link.iter())?,
-        list(options.link_error.iter())?,
-    ))
+        list(link.iter())?,
+        list(link_error.iter())?,
+    )))
 }
 
 /// A list of signatures; null if there are none.

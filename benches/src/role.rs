@@ -72,8 +72,9 @@ pub(crate) struct Arguments {
 pub(crate) const QUEUE: &str = "bench";
 
 const EXAMPLE: &str = "\
-To profile a part by hand, on a queue that is not there yet:
-  coney-benches role coney publish --url amqp://localhost --tasks 200000 < <(echo go)
+To profile a part by hand; a publisher sends one task before `go`, a worker ends with its input:
+  coney-benches role coney declare --url amqp://localhost
+  perf record -g coney-benches role coney publish --url amqp://localhost --tasks 200000 < <(echo go)
   perf record -g coney-benches role coney work --url amqp://localhost --tasks 200000 < <(sleep 30)";
 
 impl Arguments {

@@ -6,6 +6,7 @@
 //! end with the line `stop`, or with their standard input.
 
 use std::io::BufRead;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,8 +46,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) sleep: Option<u64>,
     /// The tasks are spread over so many queues, called `<queue>.<number>`; coney only.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) queues: usize,
+    #[arg(long, default_value = "1")]
+    pub(crate) queues: NonZeroUsize,
     /// A task carries a text of so many bytes; coney only.
     #[arg(long)]
     pub(crate) body: Option<usize>,
@@ -71,8 +72,9 @@ pub(crate) struct Arguments {
 pub(crate) const QUEUE: &str = "bench";
 
 const EXAMPLE: &str = "\
-To profile a part by hand, on a queue that is not there yet:
-  coney-benches role coney publish --url amqp://localhost --tasks 200000 < <(echo go)
+To profile a part by hand; a publisher sends one task before `go`, a worker ends with its input:
+  coney-benches role coney declare --url amqp://localhost
+  perf record -g coney-benches role coney publish --url amqp://localhost --tasks 200000 < <(echo go)
   perf record -g coney-benches role coney work --url amqp://localhost --tasks 200000 < <(sleep 30)";
 
 impl Arguments {
@@ -87,7 +89,7 @@ impl Arguments {
 
     /// The names of the task queues.
     pub(crate) fn queue_names(&self) -> Vec<String> {
-        match self.queues {
+        match self.queues.get() {
             1 => vec![self.queue.clone()],
             many => (0..many).map(|n| format!("{}.{n}", self.queue)).collect(),
         }
@@ -101,7 +103,8 @@ impl Arguments {
 
 /// Plays the part to its end.
 pub(crate) async fn play(arguments: Arguments) -> Result<()> {
-    let plain = arguments.queues == 1 && arguments.body.is_none() && arguments.tell_every.is_none();
+    let plain =
+        arguments.queues.get() == 1 && arguments.body.is_none() && arguments.tell_every.is_none();
     ensure!(
         plain || arguments.participant == Participant::Coney,
         "only coney has --queues, --body and --tell-every"

@@ -83,29 +83,30 @@ async fn all_workloads_are_measured_on_both_kinds_of_queues() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn growth_is_measured_and_plotted() {
-    let folder = folder("growth");
-    let tiny = [
-        "growth", "--steps", "1,2", "--tasks", "100", "--repeat", "1",
-    ];
-    let output = run(&[&tiny[..], &["--folder", folder.to_str().unwrap()]].concat()).await;
-    succeeded(&output);
+    for dimension in ["waiting", "queues", "size", "concurrency", "workers"] {
+        let folder = folder(dimension);
+        let tiny = [
+            "growth", "--steps", "1,2", "--tasks", "100", "--repeat", "1",
+        ];
+        let one = ["--only", dimension, "--folder", folder.to_str().unwrap()];
+        succeeded(&run(&[&tiny[..], &one].concat()).await);
 
-    let told = read(&folder.join("growth.json"));
-    for growth in told["growth"].as_array().expect("growth") {
+        let told = read(&folder.join("growth.json"));
+        let growth = &told["growth"][0];
+        assert_eq!(growth["dimension"], dimension);
         let points = growth["points"].as_array().expect("points");
         assert_eq!(points.len(), 2);
         for point in points {
             assert_eq!(point["problem"], Value::Null, "{growth}");
         }
-        let name = growth["dimension"].as_str().unwrap();
-        let plot = fs::read_to_string(folder.join(name).with_extension("svg"));
-        assert!(plot.expect("a plot").contains("tasks/s"), "{name}");
+        let plot = fs::read_to_string(folder.join(dimension).with_extension("svg"));
+        assert!(plot.expect("a plot").contains("tasks/s"), "{dimension}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participant_that_cannot_work_is_named_with_its_error() {
-    // the queue is refused: a task is larger than a client sends
+    // a task that is larger than a client sends
     let too_large = ["growth", "--only", "size", "--steps", "2000000"];
     let few = ["--tasks", "2", "--repeat", "1", "--folder"];
     let folder = folder("refused");

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::system;
 
-/// How long a process may take to end when it is told to.
+/// How long a process may take to end when it is told to, if its time is over otherwise.
 const ENDING: Duration = Duration::from_secs(30);
 /// A process that uses less than a hundredth of this time is idle.
 const IDLE: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ impl Actor {
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.tell("stop\n").await?;
         self.input = None;
-        let limit = tokio::time::Instant::now() + ENDING;
+        let limit = self.deadline.max(tokio::time::Instant::now() + ENDING);
         match timeout_at(limit, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(status) => Err(self.complaint(&format!("did not end well: {status:?}"))),

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// What grows, instead of everything in turn.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Dimension>,
-    /// The steps, if one thing grows.
+    /// The steps, instead of the usual ones, of the one thing that `--only` names.
     #[arg(long, value_delimiter = ',')]
     steps: Vec<u64>,
     /// The kind of the task queues.
@@ -73,12 +73,13 @@ enum Dimension {
 }
 
 impl Dimension {
+    /// In the order of measuring: deleting very many messages or queues keeps the broker busy for a while.
     const ALL: [Self; 5] = [
-        Self::Waiting,
-        Self::Queues,
         Self::Size,
         Self::Concurrency,
         Self::Workers,
+        Self::Queues,
+        Self::Waiting,
     ];
 
     /// The name of its files.
@@ -155,6 +156,10 @@ struct Point {
 
 /// Measures, writes and plots.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    ensure!(
+        arguments.steps.is_empty() || arguments.only.len() == 1,
+        "--steps are of one thing: name it with --only"
+    );
     let stage = Stage::build(&arguments.url, &arguments.management).await?;
     let setting = Setting::look(&stage.broker);
     let cast = Cast {

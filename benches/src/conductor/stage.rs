@@ -16,6 +16,8 @@ use super::system;
 
 /// How long the broker may take to notice that all connections are closed.
 const LEAVING: Duration = Duration::from_secs(60);
+/// How long the broker may take to know its own processes.
+const LOOKING: Duration = Duration::from_secs(15);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -144,11 +146,19 @@ impl Stage {
 
 /// The processes of the broker's nodes that run here.
 async fn processes(management: &Management) -> Vec<u32> {
-    // a broker for development does not tell
-    let nodes: Vec<Node> = management.get("nodes").await.unwrap_or_default();
-    let pids = nodes
-        .into_iter()
-        .filter_map(|node| node.os_pid?.parse().ok());
+    let deadline = Instant::now() + LOOKING;
+    let known = loop {
+        // a broker for development does not tell
+        let nodes: Vec<Node> = management.get("nodes").await.unwrap_or_default();
+        let known: Option<Vec<_>> = nodes.into_iter().map(|node| node.os_pid).collect();
+        match known {
+            Some(known) => break known,
+            // one that has just started does not know yet
+            None if Instant::now() < deadline => sleep(PAUSE).await,
+            None => return Vec::new(),
+        }
+    };
+    let pids = known.iter().filter_map(|pid| pid.parse().ok());
     pids.filter(|&pid| system::program(pid).is_some_and(|name| name.starts_with("beam")))
         .collect()
 }

@@ -21,6 +21,11 @@ const BATCH_BYTES: u64 = 2_000_000;
 /// Batches that are on their way at once.
 const BATCHES: usize = 4;
 
+/// Queues that are declared at once.
+const DECLARED_AT_ONCE: usize = 8;
+/// How long a declaration may take: the broker may still be busy with deleting a million messages.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The queue of all tasks here.
 #[derive(Queue)]
 #[queue(name = "bench")]
@@ -56,24 +61,33 @@ async fn nap(millis: u64, State(marks): State<Marks>) {
 
 /// Does the part.
 pub(crate) async fn play(arguments: &Arguments, mut cues: Cues) -> Result<()> {
-    let broker = Broker::builder(&arguments.url)
-        .program("coney")
+    let builder = Broker::builder(&arguments.url).program("coney");
+    let builder = match arguments.part {
+        Part::Declare => builder.connect_timeout(PATIENCE),
         // coney declares quorum queues only, and uses others that are there
-        .declare(arguments.kind == Kind::Quorum || arguments.part == Part::Declare)
-        .connect()
-        .await?;
+        _ => builder.declare(arguments.kind == Kind::Quorum),
+    };
+    let broker = builder.connect().await?;
     match arguments.part {
-        Part::Declare => {
-            for name in arguments.queue_names() {
-                let spec = QueueSpec::from_name(name.into());
-                broker.declare(&topology(&spec, arguments.kind)).await?;
-            }
-        }
+        Part::Declare => declare(&broker, arguments).await?,
         Part::Publish => publish(&broker, arguments, &mut cues).await?,
         Part::Work => work(&broker, arguments, &mut cues).await?,
         Part::Call => call(&broker, arguments, &mut cues).await?,
     }
     broker.close().await;
+    Ok(())
+}
+
+async fn declare(broker: &Broker, arguments: &Arguments) -> Result<()> {
+    let names = stream::iter(arguments.queue_names());
+    let declared = names.map(|name| async move {
+        let spec = QueueSpec::from_name(name.into());
+        broker.declare(&topology(&spec, arguments.kind)).await
+    });
+    let mut declared = declared.buffer_unordered(DECLARED_AT_ONCE);
+    while let Some(outcome) = declared.next().await {
+        outcome?;
+    }
     Ok(())
 }
 
@@ -155,7 +169,7 @@ async fn work(broker: &Broker, arguments: &Arguments, cues: &mut Cues) -> Result
         .task::<add>()
         .task::<nap>()
         .task::<read>();
-    if arguments.queues > 1 {
+    if arguments.queues.get() > 1 {
         builder = builder.concurrency(arguments.concurrency);
     }
     for name in arguments.queue_names() {

@@ -1,16 +1,16 @@
 //! An open confirm channel, and what is on its way on it.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::ReusableBoxFuture;
 
 use crate::error::{BrokerReply, ConnectError, PublishErrorKind};
 use crate::job::{Job, Wire};
@@ -29,14 +29,19 @@ const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 /// How long the broker may take to agree to the end of a channel.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The number of a message, and what became of it.
-type Confirmed = (u64, Result<Confirmation, lapin::Error>);
+/// What became of a message.
+type Confirmed = Result<Resolved, lapin::Error>;
+
+/// The way to the confirm of one message. Its memory is used again for another: it is too large to be cheap.
+struct Confirming(Option<ReusableBoxFuture<'static, Confirmed>>);
 
 /// An open confirm channel, and what is on its way on it.
 pub(crate) struct Window {
     link: Arc<Link>,
-    channel: Channel,
-    confirms: FuturesUnordered<BoxFuture<'static, Confirmed>>,
+    channel: Arc<Channel>,
+    confirms: FuturesUnordered<Confirming>,
+    /// What was used, and is free again.
+    spare: Vec<ReusableBoxFuture<'static, Confirmed>>,
     ledger: Ledger,
     /// By number; a message whose caller got tired of waiting is not here any more, but still in the ledger.
     jobs: BTreeMap<u64, Job>,
@@ -88,8 +93,9 @@ impl Window {
         let channel = channel.map_err(|error| format!("no channel can be opened: {error}"))?;
         Ok(Self {
             link,
-            channel,
+            channel: Arc::new(channel),
             confirms: FuturesUnordered::new(),
+            spare: Vec::new(),
             ledger: Ledger::default(),
             jobs: BTreeMap::new(),
             bytes: 0,
@@ -151,13 +157,20 @@ impl Window {
             self.heard = Instant::now();
         }
         let number = self.ledger.published(job.id());
-        let mut confirm = confirm(self.channel.clone(), number, wire, &job).boxed();
+        let confirm = confirm(Arc::clone(&self.channel), number, wire, &job);
+        let mut confirm = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.set(confirm);
+                spare
+            }
+            None => ReusableBoxFuture::new(confirm),
+        };
         // the first poll puts the frames in lapin's queue, which makes the order ours
-        let first = confirm.poll_unpin(&mut Context::from_waker(Waker::noop()));
-        self.confirms.push(match first {
-            Poll::Ready(confirmed) => std::future::ready(confirmed).boxed(),
-            Poll::Pending => confirm,
-        });
+        let first = confirm.poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(confirmed) = first {
+            confirm.set(std::future::ready(confirmed));
+        }
+        self.confirms.push(Confirming(Some(confirm)));
         self.bytes += job.payload().len();
         self.jobs.insert(number, job);
     }
@@ -169,7 +182,10 @@ impl Window {
     /// Nothing is lost: the only wait is for the first confirm.
     pub(crate) async fn next(&mut self) -> Group {
         match self.confirms.next().await {
-            Some(first) => self.drain(Some(first)),
+            Some((first, spare)) => {
+                self.spare.push(spare);
+                self.drain(Some(first))
+            }
             None => std::future::pending().await,
         }
     }
@@ -188,10 +204,14 @@ impl Window {
     fn drain(&mut self, first: Option<Confirmed>) -> Group {
         let mut group = Group::default();
         let ready = Ready::default();
-        let rest = std::iter::from_fn(|| ready.next(&mut self.confirms));
-        for (number, confirmed) in first.into_iter().chain(rest) {
+        let rest = std::iter::from_fn(|| {
+            let (confirmed, spare) = ready.next(&mut self.confirms)?;
+            self.spare.push(spare);
+            Some(confirmed)
+        });
+        for confirmed in first.into_iter().chain(rest) {
             match confirmed {
-                Ok(confirmation) => group.resolved.push(resolved(number, confirmation)),
+                Ok(resolved) => group.resolved.push(resolved),
                 Err(error) => group.failed(error),
             }
         }
@@ -246,7 +266,7 @@ impl Window {
 
 /// Publishes, and waits for the confirm.
 fn confirm(
-    channel: Channel,
+    channel: Arc<Channel>,
     number: u64,
     wire: Wire,
     job: &Job,
@@ -263,9 +283,24 @@ fn confirm(
             properties,
         } = wire;
         let written = channel.basic_publish(exchange, routing_key, options, &payload, properties);
-        match written.await {
-            Ok(confirm) => (number, confirm.await),
-            Err(error) => (number, Err(error)),
+        let confirmation = written.await?.await?;
+        Ok(resolved(number, confirmation))
+    }
+}
+
+impl Future for Confirming {
+    /// With the memory that is free again.
+    type Output = (Confirmed, ReusableBoxFuture<'static, Confirmed>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(confirm) = &mut self.0 else {
+            // it was told already
+            return Poll::Pending;
+        };
+        let confirmed = ready!(confirm.poll(context));
+        match self.0.take() {
+            Some(spare) => Poll::Ready((confirmed, spare)),
+            None => Poll::Pending,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Stage three: a job runs, and comes to an outcome; nothing that it does harms another.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use coney_amqp::Acker;
@@ -52,21 +54,40 @@ pub(crate) async fn execute(
     } else {
         run_async(attempt, delivery, slot).right_future()
     };
-    let outcome = tokio::select! {
+    let mut running = std::pin::pin!(running.instrument(span));
+    // most tasks never get so far that anything else has to be looked at
+    let mut cut_off = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = running.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        let cut_off =
+            cut_off.get_or_insert_with(|| Box::pin(cut_off_by(limits, context, delivery)));
+        let outcome = ready!(cut_off.as_mut().poll(cx));
+        context.cancel();
+        if handler.spec().blocking {
+            telemetry::abandoned(context.queue());
+        }
+        Poll::Ready(outcome)
+    })
+    .await
+}
+
+/// Waits for what ends an attempt that does not end by itself; fires its token at its soft limit and when it is revoked.
+async fn cut_off_by(
+    limits: &Limits<'_>,
+    context: &TaskContext,
+    delivery: Option<&Acker>,
+) -> Outcome {
+    tokio::select! {
         biased;
-        outcome = running.instrument(span) => return outcome,
         limit = after(limits.time.hard) => Outcome::TimedOut(limit),
         never = warn_after(limits.time.soft, context) => match never {},
         () = limits.entered.terminated().fired() => Outcome::Revoked,
         () = revoked(limits, context) => Outcome::Revoked,
-        () = aborted(limits.abort) => Outcome::Aborted,
+        () = limits.abort.cancelled() => Outcome::Aborted,
         () = lost(delivery) => Outcome::Aborted,
-    };
-    context.cancel();
-    if handler.spec().blocking {
-        telemetry::abandoned(context.queue());
     }
-    outcome
 }
 
 /// Waits for the limit, for ever without one.
@@ -92,11 +113,6 @@ async fn revoked(limits: &Limits<'_>, context: &TaskContext) {
     limits.entered.revoked().fired().await;
     context.cancel();
     tokio::time::sleep(limits.revoke_grace).await;
-}
-
-/// Waits until running attempts shall be stopped; costs nothing before it is polled.
-async fn aborted(abort: &CancellationToken) {
-    abort.cancelled().await;
 }
 
 /// Waits until the broker has the message of an attempt delivered again.

@@ -31,6 +31,7 @@ use crate::flow::Flow;
 use crate::outcome::Outcome;
 use crate::pool::Slot;
 use crate::repeats::{Arrival, Original, Repeats, Work};
+use crate::revocations::Entered;
 use crate::roster::{Roster, Seat};
 use crate::settle::{Letter, Settlement, Settler};
 use crate::telemetry::{self, QueueMeter};
@@ -204,7 +205,7 @@ impl Pipeline {
         let time = self.time_limit(&received);
         match self.decoder.start(&received, time) {
             Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
-            Err(no_job) => Box::pin(self.refuse(*no_job, acker)).await,
+            Err(no_job) => self.refuse(*no_job, acker).await,
         }
     }
 
@@ -265,7 +266,6 @@ impl Pipeline {
             entered,
         } = job;
         let Received { card, handler, .. } = received;
-        let header = card.header();
         let spec = handler.spec();
         let acker = match spec.ack {
             AckMode::Late => Some(acker),
@@ -276,7 +276,6 @@ impl Pipeline {
         };
         seat.started(self.now(), acker.is_none());
         self.events.started(card);
-        let queue = &self.settler.queue;
         let limits = Limits {
             time,
             entered: &entered,
@@ -296,6 +295,24 @@ impl Pipeline {
             let _running = self.meter.start();
             execute(handler, &context, attempt, &limits, delivery, slot).await
         };
+        // apart, so that nothing of it is kept while what follows is waited for
+        let settlement =
+            self.conclude(received, &context, plan.as_ref(), entered, outcome, started);
+        self.settler.settle(settlement, acker).await
+    }
+
+    /// Decides what follows from an attempt, and tells whoever wants to know how it ended.
+    fn conclude(
+        &self,
+        received: &Received,
+        context: &TaskContext,
+        plan: Option<&Plan>,
+        entered: Entered,
+        outcome: Outcome,
+        started: Instant,
+    ) -> Settlement {
+        let Received { card, handler, .. } = received;
+        let (header, spec) = (card.header(), handler.spec());
         let ending = self.events.is_on().then(|| Ending::of(&outcome));
         let facts = Facts {
             header,
@@ -304,7 +321,7 @@ impl Pipeline {
             worker: &self.settler.worker,
             now: self.now(),
             chance: rand::random(),
-            flow: self.flow(plan.as_ref(), header),
+            flow: self.flow(plan, header),
             replacement: context.replacement(),
             children: &context.children().list(),
         };
@@ -317,12 +334,12 @@ impl Pipeline {
         if disposition.revoked {
             self.cancelled(header, "a running task was cancelled");
         }
-        tell(header, queue, disposition.outcome(), started);
+        tell(header, &self.settler.queue, disposition.outcome(), started);
         self.expect_again(card, &disposition);
         if let Some(ending) = ending {
             self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
         }
-        self.settle(disposition, &card.message, acker).await
+        settlement(disposition, &card.message)
     }
 
     /// Notes that the next attempt of a task waits in the broker, for Celery's tools: its workers receive it at once and
@@ -392,9 +409,13 @@ impl Pipeline {
     }
 
     /// Settles a message that does not run, or not now.
-    async fn refuse(&self, no_job: NoJob, acker: Acker) -> bool {
+    fn refuse(&self, no_job: NoJob, acker: Acker) -> impl Future<Output = bool> + Send + use<'_> {
+        self.settler.settle(self.refusal(no_job), Some(acker))
+    }
+
+    fn refusal(&self, no_job: NoJob) -> Settlement {
         let (disposition, card) = match no_job {
-            NoJob::Poison(poison) => return self.bury(poison, acker).await,
+            NoJob::Poison(poison) => return self.burial(poison),
             NoJob::Revoked(card) => {
                 self.cancelled(card.header(), "a task that was cancelled is not started");
                 self.events.revoked(&card, false, None, false);
@@ -405,10 +426,10 @@ impl Pipeline {
             NoJob::Early(card, wait) | NoJob::Throttled(card, wait) => (early(wait), card),
             NoJob::Counted(card) => (Disposition::again(), card),
         };
-        self.settle(disposition, &card.message, Some(acker)).await
+        settlement(disposition, &card.message)
     }
 
-    async fn bury(&self, poison: Poison, acker: Acker) -> bool {
+    fn burial(&self, poison: Poison) -> Settlement {
         let queue = &self.settler.queue;
         info!(target: "coney::worker", %queue, reason = poison.reason.as_str(), error = %poison.report.message, "message refused");
         if let Some(card) = &poison.card {
@@ -431,25 +452,17 @@ impl Pipeline {
             // who runs the queue may have given it a dead-letter exchange of its own
             disposition.then = Then::Reject;
         }
-        let settlement = Settlement::of(disposition, || poison.letter);
-        self.settler.settle(settlement, Some(acker)).await
+        Settlement::of(disposition, || poison.letter)
     }
+}
 
-    /// Settles a message that was read, with the header that it goes on with.
-    fn settle(
-        &self,
-        mut disposition: Disposition,
-        message: &Message,
-        acker: Option<Acker>,
-    ) -> impl Future<Output = bool> + Send + use<'_> {
-        let changed = disposition
-            .header
-            .take()
-            .map(|header| Message::new(*header, message.body.clone()));
-        let letter = || Letter::of(changed.as_ref().unwrap_or(message));
-        self.settler
-            .settle(Settlement::of(disposition, letter), acker)
-    }
+/// What becomes of a message that was read, which goes on with the header that the disposition gives it.
+fn settlement(mut disposition: Disposition, message: &Message) -> Settlement {
+    let changed = disposition.header.take();
+    let changed = changed.map(|header| Message::new(*header, message.body.clone()));
+    Settlement::of(disposition, || {
+        Letter::of(changed.as_ref().unwrap_or(message))
+    })
 }
 
 /// Tells the caller that its task runs, as Celery's workers do.

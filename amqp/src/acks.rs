@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -14,6 +16,12 @@ use crate::pulse::Pulse;
 
 /// How many settlements are written together at most.
 const BATCH: usize = 1024;
+
+/// How many are enough to be written at once.
+const ENOUGH: usize = 64;
+
+/// How long fewer wait for others: one frame settles many, and each costs the broker as much as reading a message.
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// What to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +60,7 @@ impl Epoch {
         pulse: Pulse,
         lost: impl Future<Output = ()> + Send + 'static,
         stale: &Arc<AtomicU64>,
+        limit: u16,
         only_acks: bool,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (epoch, waiting) = Self::open(pulse, stale, only_acks);
@@ -60,6 +69,8 @@ impl Epoch {
             over: epoch.over.clone(),
             stale: Arc::clone(stale),
             book: AckBook::default(),
+            // so few that the broker always has others to deliver
+            enough: ENOUGH.min(usize::from(limit) / 8),
         };
         let over = epoch.over.clone();
         let run = async move {
@@ -157,12 +168,17 @@ struct Writer {
     over: CancellationToken,
     stale: Arc<AtomicU64>,
     book: AckBook,
+    /// How many settlements are worth a frame of their own.
+    enough: usize,
 }
 
 impl Writer {
     async fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Command>) {
         let mut commands = Vec::new();
         while !self.over.is_cancelled() && waiting.recv_many(&mut commands, BATCH).await > 0 {
+            if commands.len() < self.enough {
+                let _ = timeout(GATHERING, self.gather(&mut waiting, &mut commands)).await;
+            }
             let mut settled = Vec::new();
             let mut flushes = Vec::new();
             for command in commands.drain(..) {
@@ -174,6 +190,24 @@ impl Writer {
             self.write(&settled).await;
             for written in flushes {
                 let _ = written.send(());
+            }
+        }
+    }
+
+    /// Takes more until there are enough, or somebody waits for what is there.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was taken is in `commands`.
+    async fn gather(
+        &self,
+        waiting: &mut mpsc::UnboundedReceiver<Command>,
+        commands: &mut Vec<Command>,
+    ) {
+        let is_urgent = |command: &Command| matches!(command, Command::Flush(_));
+        while commands.len() < self.enough && !commands.iter().any(is_urgent) {
+            if waiting.recv_many(commands, BATCH).await == 0 {
+                return;
             }
         }
     }

@@ -257,6 +257,7 @@ impl Subscription {
             link.pulse().clone(),
             link.lost(),
             &self.shared.stale,
+            spec.limit(),
             spec.replay.is_some(),
         );
         self.shared.register(&epoch);

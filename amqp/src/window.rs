@@ -85,7 +85,12 @@ impl Window {
             channel.confirm_select(options).await?;
             Ok::<_, lapin::Error>(channel)
         };
-        let Ok(channel) = timeout(limit, channel).await else {
+        let channel = tokio::select! {
+            channel = timeout(limit, channel) => channel,
+            // lapin does not always say so to who waits for a channel
+            () = link.lost() => return Err(link.reason()),
+        };
+        let Ok(channel) = channel else {
             let reason = "the broker did not open a channel in time";
             link.cut(reason);
             return Err(reason.to_owned());

@@ -235,11 +235,13 @@ impl Client {
         if let Some(objection) = enqueue::objection(&call, self.0.max_body) {
             return Err(fail(objection));
         }
-        // the publish has a deadline of its own; what comes before it shares one
-        let limit = self.0.broker.publish_timeout();
-        let ready = tokio::time::timeout(limit, self.make_ready(&call)).await;
-        let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
-        ready.map_err(|kind| fail(*kind))?;
+        if !self.is_ready(&call) {
+            // the publish has a deadline of its own; what comes before it shares one
+            let limit = self.0.broker.publish_timeout();
+            let ready = Box::pin(tokio::time::timeout(limit, self.make_ready(&call))).await;
+            let ready = ready.unwrap_or(Err(Box::new(SendErrorKind::NotReady { after: limit })));
+            ready.map_err(|kind| fail(*kind))?;
+        }
         let header = &mut call.message.header;
         let ticket = match wants_result(header) && call.is_awaited {
             true => Some(
@@ -273,6 +275,20 @@ impl Client {
             receipt,
             note,
         })
+    }
+
+    /// True if [`make_ready`](Self::make_ready) has nothing to do.
+    fn is_ready<O, E>(&self, call: &Prepared<O, E>) -> bool {
+        let Inner {
+            broker,
+            declared,
+            replies,
+            ..
+        } = &*self.0;
+        let header = &call.message.header;
+        declared.is_sure_of(&call.target)
+            && !enqueue::waits(broker, &call.target, header)
+            && (!wants_result(header) || replies.is_started())
     }
 
     /// Declares and consumes what the call needs, unless that was done before.

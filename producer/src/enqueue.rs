@@ -39,7 +39,6 @@ impl Declared {
         target: &Target,
     ) -> Result<(), DeclareError> {
         let Target::Queue(spec) = target else {
-            // only the name is known: a missing queue shows as an unroutable message
             return Ok(());
         };
         if self.knows(&spec.name) {
@@ -51,6 +50,15 @@ impl Declared {
             self.names_mut().insert(spec.name.to_string());
         }
         Ok(())
+    }
+
+    /// True if nothing has to be declared for a call.
+    pub(crate) fn is_sure_of(&self, target: &Target) -> bool {
+        match target {
+            Target::Queue(spec) => self.knows(&spec.name),
+            // only the name is known: a missing queue shows as an unroutable message
+            _ => true,
+        }
     }
 
     /// Declares the queue again before the next call: a message for it could not be routed.

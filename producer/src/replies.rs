@@ -82,6 +82,11 @@ impl Replies {
         self.started.get_or_try_init(start).await.map(|_| ())
     }
 
+    /// True once results are received.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.initialized()
+    }
+
     /// Whether results are received; `None` while none was asked for.
     pub(crate) fn status(&self) -> Option<SessionStatus> {
         Some(self.started.get()?.borrow().clone())

@@ -118,7 +118,11 @@ impl Publisher {
     ///
     /// `Ok` means stored. See [`Publisher`].
     pub async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        self.submit(publication).await.await
+        // the message is not kept in two places: this is part of every task that answers
+        match self.enqueue(publication) {
+            Ok(receipt) => receipt.await,
+            Err(queueing) => queueing.await.await,
+        }
     }
 
     /// Queues a message and returns a [`Receipt`] for the broker's confirm, so that many can be on their way at once.

@@ -18,33 +18,49 @@ use super::Kind;
 /// How long results that nobody reads are kept, in milliseconds: as coney keeps them.
 const RESULTS_KEPT: i32 = 30 * 60 * 1000;
 
-/// A connection with a channel to publish on and one for everything else.
+/// A channel to publish on and one for everything else.
 #[derive(Debug)]
 pub(crate) struct Link {
-    connection: Connection,
+    connections: Vec<Connection>,
     pub(crate) publishing: Channel,
     pub(crate) channel: Channel,
 }
 
 impl Link {
-    /// Connects with lapin's own settings.
+    /// Both channels on one connection, with lapin's own settings.
     pub(crate) async fn open(url: &str, name: &str) -> Result<Self> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connection = Connection::connect(url, properties);
-        let connection = connection.await.context("no connection")?;
+        let connection = connect(url, name).await?;
         Ok(Self {
             publishing: connection.create_channel().await?,
             channel: connection.create_channel().await?,
-            connection,
+            connections: vec![connection],
+        })
+    }
+
+    /// Each on a connection of its own, so that a publisher that the broker blocks holds up no ack.
+    pub(crate) async fn open_apart(url: &str, name: &str) -> Result<Self> {
+        let (publishing, other) = (connect(url, name).await?, connect(url, name).await?);
+        Ok(Self {
+            publishing: publishing.create_channel().await?,
+            channel: other.create_channel().await?,
+            connections: vec![publishing, other],
         })
     }
 
     /// Closes the connection while its channels are still there: a channel that is dropped closes itself, and the two
     /// must not cross.
     pub(crate) async fn close(self) -> Result<()> {
-        self.connection.close(200, "done".into()).await?;
+        for connection in self.connections {
+            connection.close(200, "done".into()).await?;
+        }
         Ok(())
     }
+}
+
+async fn connect(url: &str, name: &str) -> Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let connection = Connection::connect(url, properties);
+    connection.await.context("no connection")
 }
 
 /// Declares a durable queue of a kind.

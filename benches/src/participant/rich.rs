@@ -1,7 +1,9 @@
 //! Raw lapin with all that a framework needs: the honest ceiling for one.
 //!
 //! Messages have six properties, four headers and a JSON body, and are mandatory; each runs in a tokio task that decodes
-//! its body; results are confirmed before the ack; acks go up to the last message before which all are finished.
+//! its body; results are confirmed before the ack; acks go up to the last message before which all are finished. Who
+//! publishes and consumes does so on two connections: RabbitMQ stops reading from one that publishes when it is short of
+//! memory, and with it the acks.
 
 use std::time::Duration;
 
@@ -45,7 +47,10 @@ struct Outcome<'a> {
 
 /// Does the part.
 pub(crate) async fn play(arguments: &Arguments, mut cues: Cues) -> Result<()> {
-    let link = Link::open(&arguments.url, "rich").await?;
+    let link = match arguments.part {
+        Part::Declare | Part::Publish => Link::open(&arguments.url, "rich").await?,
+        Part::Work | Part::Call => Link::open_apart(&arguments.url, "rich").await?,
+    };
     match arguments.part {
         Part::Declare => raw::declare(&link, &arguments.queue, arguments.kind).await?,
         Part::Publish => publish(&link, arguments, &mut cues).await?,

@@ -39,7 +39,7 @@ pub struct Running {
 /// A task with its arguments, which has not run.
 pub struct Bound {
     received: Received,
-    job: Job,
+    job: Box<Job>,
     acker: Acker,
 }
 
@@ -116,7 +116,7 @@ impl Running {
             attempt,
             plan,
             entered,
-        } = job;
+        } = *job;
         let limits = Limits {
             time: self.pipeline.time_limit(&received),
             entered: &entered,
@@ -134,7 +134,7 @@ impl Running {
             worker: &self.pipeline.settler.worker,
             now: self.node.broker.clock().now(),
             chance: 0.5,
-            flow: self.pipeline.flow(plan.as_ref(), header),
+            flow: self.pipeline.flow(plan.as_deref(), header),
             replacement: context.replacement(),
             children: &context.children().list(),
         };

@@ -104,7 +104,9 @@ impl Intake {
                 let pipeline = Arc::clone(&self.pipeline);
                 // before anything of it can be acknowledged
                 let counted = self.meter.enter();
-                self.running.spawn(pipeline.run(waiting, slot, counted));
+                // in memory of its own, which is aligned as the allocator likes it; the runtime's is not
+                let run = Box::pin(pipeline.run(waiting, slot, counted));
+                self.running.spawn(run);
             }
         }
     }
@@ -113,7 +115,7 @@ impl Intake {
 /// Messages of one queue that wait for a slot, no more than its prefetch.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<VecDeque<Box<Waiting>>>,
     added: Notify,
 }
 
@@ -122,7 +124,7 @@ impl Line {
         self.waiting().len()
     }
 
-    fn push(&self, waiting: Waiting) {
+    fn push(&self, waiting: Box<Waiting>) {
         self.waiting().push_back(waiting);
         self.added.notify_one();
     }
@@ -130,13 +132,13 @@ impl Line {
     /// Drops those of a lost connection, which stand in front: the broker delivers them again.
     fn drop_stale(&self) {
         let mut line = self.waiting();
-        while line.front().is_some_and(Waiting::is_stale) {
+        while line.front().is_some_and(|waiting| waiting.is_stale()) {
             line.pop_front();
         }
     }
 
     /// The first that is not stale: those need no slot.
-    fn pop(&self) -> Option<Waiting> {
+    fn pop(&self) -> Option<Box<Waiting>> {
         self.drop_stale();
         self.waiting().pop_front()
     }
@@ -153,7 +155,7 @@ impl Line {
         self.waiting().clear();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Box<Waiting>>> {
         // nothing can panic while it is held
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -45,7 +45,7 @@ pub(crate) struct Job {
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
     /// What shall follow.
-    pub(crate) plan: Option<Plan>,
+    pub(crate) plan: Option<Box<Plan>>,
     /// Lets it be revoked while it runs.
     pub(crate) entered: Entered,
 }
@@ -177,7 +177,7 @@ impl Decoder {
         &self,
         received: &Received,
         time_limit: TimeLimit,
-    ) -> Result<Job, Box<NoJob>> {
+    ) -> Result<Box<Job>, Box<NoJob>> {
         let Received {
             card,
             handler,
@@ -194,12 +194,12 @@ impl Decoder {
         parts.redeliveries = *redeliveries;
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
-            Ok((attempt, plan)) => Ok(Job {
+            Ok((attempt, plan)) => Ok(Box::new(Job {
                 context,
                 attempt,
                 plan,
                 entered,
-            }),
+            })),
             Err(refused) => Err(refused.of(Arc::clone(card))),
         }
     }
@@ -218,7 +218,7 @@ impl Decoder {
         card: &Card,
         handler: &Handler,
         context: &TaskContext,
-    ) -> Result<(Attempt, Option<Plan>), Box<Refused>> {
+    ) -> Result<(Attempt, Option<Box<Plan>>), Box<Refused>> {
         let plain = card.message.body.plain(&self.limits);
         let plain = plain.map_err(|e| Refused::undecodable(&e))?;
         let call = RawCall::cut(&plain).map_err(|e| Refused::undecodable(&e))?;
@@ -226,7 +226,7 @@ impl Decoder {
         let plan = Plan::read(&call.embed).map_err(|error| Refused::canvas(&error))?;
         let attempt = handler.start(&call, context);
         let attempt = attempt.map_err(|error| Refused::arguments(&error))?;
-        Ok((attempt, plan))
+        Ok((attempt, plan.map(Box::new)))
     }
 
     /// What should have followed from a message that does not run.

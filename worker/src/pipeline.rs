@@ -83,7 +83,7 @@ pub(crate) enum Rest {
 
 impl Pipeline {
     /// Reads a delivery: waits for a slot, or needs none; nothing if it is done with.
-    pub(crate) fn receive(&self, delivery: Delivery) -> Option<Result<Waiting, Rest>> {
+    pub(crate) fn receive(&self, delivery: Delivery) -> Option<Result<Box<Waiting>, Rest>> {
         let redeliveries = redeliveries(&delivery);
         let Delivery {
             exchange,
@@ -115,12 +115,12 @@ impl Pipeline {
             }),
         };
         Some(match received {
-            Ok(received) => Ok(Waiting {
+            Ok(received) => Ok(Box::new(Waiting {
                 seat: self.seat(&received.card),
                 received,
                 acker,
                 work,
-            }),
+            })),
             Err(no_job) => {
                 if let NoJob::Early(card, wait) = &*no_job {
                     drop(self.seat(card));
@@ -148,14 +148,25 @@ impl Pipeline {
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(self: Arc<Self>, waiting: Waiting, slot: Slot, _counted: Counted) {
+    pub(crate) async fn run(self: Arc<Self>, waiting: Box<Waiting>, slot: Slot, _counted: Counted) {
+        let under_way = self.under_way.enter();
+        let wants_reply = waiting.received.card.header().reply_to.is_some();
+        let way_back = self.has_way_back(&waiting.acker, wants_reply, under_way.is_alone);
+        if !way_back.await {
+            return;
+        }
         let Waiting {
             received,
             seat,
             acker,
             work,
-        } = waiting;
-        if self.work(received, &seat, acker, slot).await {
+        } = *waiting;
+        let time = self.time_limit(&received);
+        let is_done = match self.decoder.start(&received, time) {
+            Ok(job) => self.perform(job, &received, &seat, acker, slot).await,
+            Err(no_job) => self.refuse(*no_job, acker).await,
+        };
+        if is_done {
             work.finished();
         }
     }
@@ -190,23 +201,6 @@ impl Pipeline {
         debug!(target: "coney::worker", %queue, "delivered again, and finished already");
         telemetry::repeated(queue);
         Settler::skip(acker);
-    }
-
-    /// Takes a message through the other stages; true if all that follows from it is confirmed.
-    async fn work(&self, received: Received, seat: &Seat, acker: Acker, slot: Slot) -> bool {
-        let under_way = self.under_way.enter();
-        let wants_reply = received.card.header().reply_to.is_some();
-        if !self
-            .has_way_back(&acker, wants_reply, under_way.is_alone)
-            .await
-        {
-            return false;
-        }
-        let time = self.time_limit(&received);
-        match self.decoder.start(&received, time) {
-            Ok(job) => self.perform(job, &received, time, seat, acker, slot).await,
-            Err(no_job) => self.refuse(*no_job, acker).await,
-        }
     }
 
     /// The caller's limits, else those that were set while the worker runs, else the task's own.
@@ -250,11 +244,11 @@ impl Pipeline {
         is_open && !acker.is_stale()
     }
 
+    /// Runs a job to its end; true if all that follows from it is confirmed.
     async fn perform(
         &self,
-        job: Job,
+        job: Box<Job>,
         received: &Received,
-        time: TimeLimit,
         seat: &Seat,
         acker: Acker,
         slot: Slot,
@@ -264,7 +258,7 @@ impl Pipeline {
             attempt,
             plan,
             entered,
-        } = job;
+        } = *job;
         let Received { card, handler, .. } = received;
         let spec = handler.spec();
         let acker = match spec.ack {
@@ -277,7 +271,7 @@ impl Pipeline {
         seat.started(self.now(), acker.is_none());
         self.events.started(card);
         let limits = Limits {
-            time,
+            time: context.time_limit(),
             entered: &entered,
             revoke_grace: self.revoke_grace,
             abort: &self.abort,
@@ -296,8 +290,14 @@ impl Pipeline {
             execute(handler, &context, attempt, &limits, delivery, slot).await
         };
         // apart, so that nothing of it is kept while what follows is waited for
-        let settlement =
-            self.conclude(received, &context, plan.as_ref(), entered, outcome, started);
+        let settlement = self.conclude(
+            received,
+            &context,
+            plan.as_deref(),
+            entered,
+            outcome,
+            started,
+        );
         self.settler.settle(settlement, acker).await
     }
 

@@ -68,10 +68,8 @@ pub(super) fn query_task(node: &Arc<Node>, arguments: &Arguments) -> Said {
 }
 
 fn waiting(node: &Node, card: &Card, show: Show) -> TaskInfo {
-    let delivery = {
-        let it = &card.delivery;
-        DeliveryInfo::new(&it.exchange, &it.routing_key, it.redelivered)
-    };
+    let way = &card.delivery;
+    let delivery = DeliveryInfo::new(&way.exchange, &way.routing_key, way.redelivered);
     TaskInfo::waiting(&card.message, &node.name, delivery, show)
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::{sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::system;
 
@@ -16,6 +17,8 @@ use super::system;
 const ENDING: Duration = Duration::from_secs(30);
 /// A process that uses less than a hundredth of this time is idle.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long the last words of a process may take to be heard.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long becoming idle may take.
 const CALMING: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,8 @@ pub(crate) struct Actor {
     input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
     stderr: Arc<Mutex<String>>,
+    /// Closed once all that it writes there was heard.
+    writes: watch::Receiver<()>,
     deadline: tokio::time::Instant,
     /// When it was started.
     pub(crate) started: Instant,
@@ -60,8 +65,9 @@ impl Actor {
             .with_context(|| format!("{name} cannot be started"))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let stderr = Arc::<Mutex<String>>::default();
+        let (open, writes) = watch::channel(());
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(keep(output, Arc::clone(&stderr)));
+            tokio::spawn(keep(output, Arc::clone(&stderr), open));
         }
         Ok(Self {
             name,
@@ -70,6 +76,7 @@ impl Actor {
             child,
             lines: BufReader::new(stdout).lines(),
             stderr,
+            writes,
             deadline: tokio::time::Instant::now() + limit,
             started,
         })
@@ -80,7 +87,11 @@ impl Actor {
         loop {
             let line = match timeout_at(self.deadline, self.lines.next_line()).await {
                 Ok(line) => line?,
-                Err(_) => return Err(self.complaint(&format!("hangs: it never says `{word}`"))),
+                Err(_) => {
+                    return Err(self
+                        .complaint(&format!("hangs: it never says `{word}`"))
+                        .await);
+                }
             };
             let at = Instant::now();
             let Some(line) = line else {
@@ -95,7 +106,9 @@ impl Actor {
                         )
                     },
                 );
-                return Err(self.complaint(&format!("{how} before it said `{word}`")));
+                return Err(self
+                    .complaint(&format!("{how} before it said `{word}`"))
+                    .await);
             };
             if let Some(rest) = line.strip_prefix(word) {
                 let rest = rest.trim().to_owned();
@@ -118,8 +131,10 @@ impl Actor {
         let limit = self.deadline.max(tokio::time::Instant::now() + ENDING);
         match timeout_at(limit, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(status) => Err(self.complaint(&format!("did not end well: {status:?}"))),
-            Err(_) => Err(self.complaint("does not stop")),
+            Ok(status) => Err(self
+                .complaint(&format!("did not end well: {status:?}"))
+                .await),
+            Err(_) => Err(self.complaint("does not stop").await),
         }
     }
 
@@ -142,7 +157,7 @@ impl Actor {
         while Instant::now() < deadline {
             sleep(IDLE).await;
             let Some(now) = self.cpu() else {
-                return Err(self.complaint("has ended"));
+                return Err(self.complaint("has ended").await);
             };
             if now.saturating_sub(before) < IDLE / 100 {
                 break;
@@ -158,11 +173,13 @@ impl Actor {
         };
         match input.write_all(line.as_bytes()).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.complaint(&format!("does not listen: {error}"))),
+            Err(error) => Err(self.complaint(&format!("does not listen: {error}")).await),
         }
     }
 
-    fn complaint(&self, what: &str) -> anyhow::Error {
+    async fn complaint(&self, what: &str) -> anyhow::Error {
+        // nothing is ever sent: it ends when all was heard
+        let _ = timeout(LAST_WORDS, self.writes.clone().changed()).await;
         let words = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let words = match words.trim() {
             "" => "it wrote no error",
@@ -173,7 +190,7 @@ impl Actor {
 }
 
 /// Collects what is written.
-async fn keep(output: impl AsyncRead + Unpin, kept: Arc<Mutex<String>>) {
+async fn keep(output: impl AsyncRead + Unpin, kept: Arc<Mutex<String>>, _open: watch::Sender<()>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -57,8 +57,9 @@ impl Delivery {
 ///
 /// The methods do not wait: they note the decision, and a task writes it to the broker within a millisecond, together
 /// with what else is waiting. [`Consumer::flush`](crate::Consumer::flush) and
-/// [`Session::flush`](crate::Session::flush) wait until it is written. If the connection that brought the delivery is gone, the broker hands the message to somebody else
-/// anyway; settling it then does nothing but count up [`Session::stale_acks`](crate::Session::stale_acks).
+/// [`Session::flush`](crate::Session::flush) wait until it is written. If the connection that brought the delivery is
+/// gone, the broker hands the message to somebody else anyway; settling it then does nothing but count up
+/// [`Session::stale_acks`](crate::Session::stale_acks).
 ///
 /// Dropping the handle without settling hands the message back to the queue; one of a stream, which keeps what it has,
 /// is acknowledged however it is settled.

@@ -23,7 +23,7 @@ use self::cast::Cast;
 use self::machine::Setting;
 use self::metric::Workload;
 use self::results::Results;
-use self::stage::Stage;
+use self::stage::{Place, Stage};
 use self::workload::{Run, Sizes};
 use crate::participant::{Kind, Participant};
 
@@ -33,12 +33,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What is compared, and how often.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The broker.
-    #[arg(long, env = "CONEY_URL", hide_env_values = true)]
-    url: String,
-    /// Its management API.
-    #[arg(long, env = "CONEY_MANAGEMENT_URL")]
-    management: String,
+    #[command(flatten)]
+    place: Place,
     /// Three rounds instead of seven: takes less than three minutes.
     #[arg(long)]
     short: bool,
@@ -118,7 +114,7 @@ impl Arguments {
 
 /// Runs it and prints the comparison.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let stage = Stage::build(&arguments.url, &arguments.management).await?;
+    let stage = Stage::build(&arguments.place).await?;
     let setting = Setting::look(&stage.broker);
     let performed = perform(&arguments, &stage).await;
     // also after an error: its cause comes first

@@ -17,7 +17,7 @@ use self::measure::Shape;
 use super::cast::Cast;
 use super::machine::Setting;
 use super::report;
-use super::stage::Stage;
+use super::stage::{Place, Stage};
 use super::stats::Summary;
 use crate::participant::{Kind, Participant};
 
@@ -27,12 +27,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// What grows, and how far.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The broker.
-    #[arg(long, env = "CONEY_URL", hide_env_values = true)]
-    url: String,
-    /// Its management API.
-    #[arg(long, env = "CONEY_MANAGEMENT_URL")]
-    management: String,
+    #[command(flatten)]
+    place: Place,
     /// Where `growth.json` and the plots go.
     #[arg(long, default_value = "target/growth")]
     folder: PathBuf,
@@ -160,7 +156,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         arguments.steps.is_empty() || arguments.only.len() == 1,
         "--steps are of one thing: name it with --only"
     );
-    let stage = Stage::build(&arguments.url, &arguments.management).await?;
+    let stage = Stage::build(&arguments.place).await?;
     let setting = Setting::look(&stage.broker);
     let cast = Cast {
         stage: &stage,

@@ -21,6 +21,17 @@ const LOOKING: Duration = Duration::from_secs(15);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where the broker is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The broker.
+    #[arg(long, env = "CONEY_URL", hide_env_values = true)]
+    url: String,
+    /// Its management API.
+    #[arg(long, env = "CONEY_MANAGEMENT_URL")]
+    management: String,
+}
+
 /// The benchmark's place on the broker.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -54,15 +65,15 @@ struct Named {
 }
 
 impl Stage {
-    /// Makes a virtual host on the broker at `url`.
-    pub(crate) async fn build(url: &str, management: &str) -> Result<Self> {
-        let mut url = Url::parse(url).context("the broker's URL")?;
+    /// Makes a virtual host on the broker.
+    pub(crate) async fn build(place: &Place) -> Result<Self> {
+        let mut url = Url::parse(&place.url).context("the broker's URL")?;
         let user = match url.username() {
             "" => "guest",
             user => user,
         };
         let password = url.password().unwrap_or("guest");
-        let management = Management::new(management, user, password);
+        let management = Management::new(&place.management, user, password);
         let vhost = format!("coney-bench-{}", std::process::id());
         management.change("PUT", &format!("vhosts/{vhost}")).await?;
         url.set_path(&vhost);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use lapin::message::Delivery;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Consumer};
@@ -49,23 +49,7 @@ async fn publish(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<
     let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
     let send = || publisher.publish(queue.clone(), BODY, properties.clone());
     send().await?;
-    say("ready");
-    cues.go().await?;
-    let mut in_flight = FuturesUnordered::new();
-    for _ in 1..arguments.tasks {
-        if in_flight.len() >= arguments.window
-            && let Some(confirmed) = in_flight.next().await
-        {
-            confirmed?;
-        }
-        in_flight.push(send());
-    }
-    while let Some(confirmed) = in_flight.next().await {
-        confirmed?;
-    }
-    say("done");
-    cues.stop().await;
-    Ok(())
+    raw::send_all(arguments, cues, |_| send()).await
 }
 
 /// A worker: one loop.
@@ -196,10 +180,9 @@ async fn reply(replies: &Publisher, to: &Delivery) -> Result<()> {
 
 async fn call(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
     let publisher = Publisher::new(link, false).await?;
-    let channel = &link.channel;
     let results = format!("results.{}", uuid::Uuid::now_v7());
     raw::declare_for_results(link, &results).await?;
-    let mut consumer = raw::consume(&link.channel, &results, arguments.prefetch).await?;
+    let consumer = raw::consume(&link.channel, &results, arguments.prefetch).await?;
     let queue = ShortString::from(arguments.queue.as_str());
     let reply_to = ShortString::from(results.as_str());
     let send = |number: u64| {
@@ -209,46 +192,6 @@ async fn call(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<()>
             .with_correlation_id(number.to_string().into());
         publisher.publish(queue.clone(), BODY, properties)
     };
-    say("ready");
-    cues.go().await?;
-    if arguments.one_by_one {
-        let mut timer = crate::role::Timer::new(arguments.tasks);
-        for number in 0..arguments.tasks {
-            timer.start();
-            send(number).await?;
-            let delivery = consumer.next().await.context("the consumer has ended")??;
-            timer.end();
-            if (number + 1) % u64::from(PER_ACK) == 0 {
-                raw::ack(channel, delivery.delivery_tag).await?;
-            }
-        }
-        say(&timer.done());
-    } else {
-        let mut in_flight = FuturesUnordered::new();
-        let mut sent = 0;
-        let mut received = 0;
-        while received < arguments.tasks {
-            while in_flight.len() < arguments.window && sent < arguments.tasks {
-                in_flight.push(send(sent));
-                sent += 1;
-            }
-            tokio::select! {
-                biased;
-                Some(confirmed) = in_flight.next() => confirmed?,
-                delivery = consumer.next() => {
-                    let delivery = delivery.context("the consumer has ended")??;
-                    received += 1;
-                    if received % u64::from(PER_ACK) == 0 || received == arguments.tasks {
-                        raw::ack(channel, delivery.delivery_tag).await?;
-                    }
-                }
-            }
-        }
-        while let Some(confirmed) = in_flight.next().await {
-            confirmed?;
-        }
-        say("done");
-    }
-    cues.stop().await;
-    Ok(())
+    let read = |_: &Delivery| Ok(());
+    raw::call_all(&link.channel, consumer, arguments, cues, send, read).await
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use anyhow::{Context, Result, bail};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
@@ -13,7 +15,11 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 
-use super::Kind;
+use super::{Kind, marks::say};
+use crate::role::{Arguments, Cues, Timer};
+
+/// Results that a caller acknowledges together.
+const RESULTS_PER_ACK: u64 = 100;
 
 /// How long results that nobody reads are kept, in milliseconds: as coney keeps them.
 const RESULTS_KEPT: i32 = 30 * 60 * 1000;
@@ -156,6 +162,86 @@ impl Publisher {
             other => bail!("not stored: {other:?}"),
         }
     }
+}
+
+/// A publisher: sends all tasks but the first, which was sent before, so many at once as the window lets through.
+pub(crate) async fn send_all<F: Future<Output = Result<()>>>(
+    arguments: &Arguments,
+    cues: &mut Cues,
+    send: impl Fn(u64) -> F,
+) -> Result<()> {
+    say("ready");
+    cues.go().await?;
+    let mut in_flight = FuturesUnordered::new();
+    for number in 1..arguments.tasks {
+        if in_flight.len() >= arguments.window
+            && let Some(confirmed) = in_flight.next().await
+        {
+            confirmed?;
+        }
+        in_flight.push(send(number));
+    }
+    while let Some(confirmed) = in_flight.next().await {
+        confirmed?;
+    }
+    say("done");
+    cues.stop().await;
+    Ok(())
+}
+
+/// A caller: sends all calls, at once or one after the other, and reads their results.
+pub(crate) async fn call_all<F: Future<Output = Result<()>>, T>(
+    channel: &Channel,
+    mut consumer: Consumer,
+    arguments: &Arguments,
+    cues: &mut Cues,
+    send: impl Fn(u64) -> F,
+    read: impl Fn(&Delivery) -> Result<T>,
+) -> Result<()> {
+    say("ready");
+    cues.go().await?;
+    if arguments.one_by_one {
+        let mut timer = Timer::new(arguments.tasks);
+        for number in 0..arguments.tasks {
+            timer.start();
+            send(number).await?;
+            let delivery = consumer.next().await.context("the consumer has ended")??;
+            read(&delivery)?;
+            timer.end();
+            if (number + 1) % RESULTS_PER_ACK == 0 {
+                ack(channel, delivery.delivery_tag).await?;
+            }
+        }
+        say(&timer.done());
+    } else {
+        let mut in_flight = FuturesUnordered::new();
+        let mut sent = 0;
+        let mut received = 0;
+        while received < arguments.tasks {
+            while in_flight.len() < arguments.window && sent < arguments.tasks {
+                in_flight.push(send(sent));
+                sent += 1;
+            }
+            tokio::select! {
+                biased;
+                Some(confirmed) = in_flight.next() => confirmed?,
+                delivery = consumer.next() => {
+                    let delivery = delivery.context("the consumer has ended")??;
+                    read(&delivery)?;
+                    received += 1;
+                    if received % RESULTS_PER_ACK == 0 || received == arguments.tasks {
+                        ack(channel, delivery.delivery_tag).await?;
+                    }
+                }
+            }
+        }
+        while let Some(confirmed) = in_flight.next().await {
+            confirmed?;
+        }
+        say("done");
+    }
+    cues.stop().await;
+    Ok(())
 }
 
 /// Up to where all messages are finished, when they finish in any order.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::StreamExt;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel};
@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::raw::{self, Link, Publisher, Watermark};
 use super::{Marks, Part, marks::say};
-use crate::role::{Arguments, Cues, Timer};
+use crate::role::{Arguments, Cues};
 
 /// A second thread only passes tiny pieces of work to and fro: a fifth more CPU, and no more tasks.
 pub const THREADS: usize = 1;
@@ -31,8 +31,6 @@ const PER_ACK: u64 = 100;
 const IDLE: Duration = Duration::from_millis(5);
 /// Finished messages that are noted at once.
 const BATCH: usize = 256;
-/// Results that a caller acknowledges together.
-const RESULTS_PER_ACK: u64 = 100;
 
 /// The body of a task, in Celery's form: arguments by position, by name, and what follows.
 type Body<'a> = ((u64, u64), &'a RawValue, &'a RawValue);
@@ -108,23 +106,7 @@ fn text(text: &str) -> AMQPValue {
 async fn publish(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
     let sender = Sender::new(link, &arguments.queue, "nobody").await?;
     sender.send(0).await?;
-    say("ready");
-    cues.go().await?;
-    let mut in_flight = FuturesUnordered::new();
-    for number in 1..arguments.tasks {
-        if in_flight.len() >= arguments.window
-            && let Some(confirmed) = in_flight.next().await
-        {
-            confirmed?;
-        }
-        in_flight.push(sender.send(number));
-    }
-    while let Some(confirmed) = in_flight.next().await {
-        confirmed?;
-    }
-    say("done");
-    cues.stop().await;
-    Ok(())
+    raw::send_all(arguments, cues, |number| sender.send(number)).await
 }
 
 async fn work(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
@@ -234,55 +216,12 @@ async fn settle(channel: Channel, mut finished: mpsc::UnboundedReceiver<u64>) ->
 }
 
 async fn call(link: &Link, arguments: &Arguments, cues: &mut Cues) -> Result<()> {
-    let channel = &link.channel;
     let results = format!("results.{}", Uuid::now_v7());
     raw::declare_for_results(link, &results).await?;
-    let mut consumer = raw::consume(&link.channel, &results, arguments.prefetch).await?;
+    let consumer = raw::consume(&link.channel, &results, arguments.prefetch).await?;
     let sender = Sender::new(link, &arguments.queue, &results).await?;
-    say("ready");
-    cues.go().await?;
-    if arguments.one_by_one {
-        let mut timer = Timer::new(arguments.tasks);
-        for number in 0..arguments.tasks {
-            timer.start();
-            sender.send(number).await?;
-            let delivery = consumer.next().await.context("the consumer has ended")??;
-            read(&delivery)?;
-            timer.end();
-            if (number + 1) % RESULTS_PER_ACK == 0 {
-                raw::ack(channel, delivery.delivery_tag).await?;
-            }
-        }
-        say(&timer.done());
-    } else {
-        let mut in_flight = FuturesUnordered::new();
-        let mut sent = 0;
-        let mut received = 0;
-        while received < arguments.tasks {
-            while in_flight.len() < arguments.window && sent < arguments.tasks {
-                in_flight.push(sender.send(sent));
-                sent += 1;
-            }
-            tokio::select! {
-                biased;
-                Some(confirmed) = in_flight.next() => confirmed?,
-                delivery = consumer.next() => {
-                    let delivery = delivery.context("the consumer has ended")??;
-                    read(&delivery)?;
-                    received += 1;
-                    if received % RESULTS_PER_ACK == 0 || received == arguments.tasks {
-                        raw::ack(channel, delivery.delivery_tag).await?;
-                    }
-                }
-            }
-        }
-        while let Some(confirmed) = in_flight.next().await {
-            confirmed?;
-        }
-        say("done");
-    }
-    cues.stop().await;
-    Ok(())
+    let send = |number| sender.send(number);
+    raw::call_all(&link.channel, consumer, arguments, cues, send, read).await
 }
 
 /// Reads a result.

@@ -1,6 +1,6 @@
 //! Settling deliveries: the fewest frames, none held back.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -104,6 +104,10 @@ impl Epoch {
     /// Notes a delivery.
     pub(crate) fn receive(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that deliveries have come, which are to be answered.
+    pub(crate) fn heard(&self) {
         self.pulse.heard();
         self.pulse.used();
     }
@@ -262,49 +266,59 @@ pub(crate) enum Frame {
 pub(crate) struct AckBook {
     /// Everything up to here is settled.
     low: u64,
-    /// What is settled beyond that.
-    above: BTreeSet<u64>,
+    /// Which of those beyond are settled, from the first that is not to the last that is.
+    beyond: VecDeque<bool>,
 }
 
 impl AckBook {
     /// The frames that settle this batch, in the order in which to send them.
     pub(crate) fn settle(&mut self, batch: &[(u64, Settlement)]) -> Vec<Frame> {
-        let mut acks = BTreeSet::new();
         let mut frames = Vec::new();
         for (tag, settlement) in batch {
             match settlement {
-                Settlement::Ack => {
-                    acks.insert(*tag);
-                }
+                Settlement::Ack => {}
                 // before any ack that covers them
                 Settlement::Requeue => frames.push(Frame::Requeue(*tag)),
                 Settlement::Reject => frames.push(Frame::Reject(*tag)),
             }
-            self.above.insert(*tag);
+            self.note(*tag);
         }
-        self.advance();
-        let beyond = acks.split_off(&(self.low + 1));
-        if let Some(tag) = acks.last().copied() {
-            let multiple = acks.len() > 1;
+        while self.beyond.front() == Some(&true) {
+            self.beyond.pop_front();
+            self.low += 1;
+        }
+        let acks = batch.iter().filter(|(_, meant)| *meant == Settlement::Ack);
+        let acks = acks.map(|(tag, _)| *tag);
+        let together = acks.clone().filter(|tag| *tag <= self.low);
+        if let Some(tag) = together.clone().max() {
+            let multiple = together.count() > 1;
             frames.push(Frame::Ack { tag, multiple });
         }
-        let single = |tag| Frame::Ack {
+        let alone = acks.filter(|tag| *tag > self.low).map(|tag| Frame::Ack {
             tag,
             multiple: false,
-        };
-        frames.extend(beyond.into_iter().map(single));
+        });
+        frames.extend(alone);
         frames
     }
 
-    fn advance(&mut self) {
-        while self.above.remove(&(self.low + 1)) {
-            self.low += 1;
+    /// Notes that a delivery is settled.
+    fn note(&mut self, tag: u64) {
+        let place = tag.checked_sub(self.low + 1);
+        let Some(place) = place.and_then(|place| usize::try_from(place).ok()) else {
+            return;
+        };
+        if self.beyond.len() <= place {
+            self.beyond.resize(place + 1, false);
         }
+        self.beyond[place] = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -410,6 +424,6 @@ mod tests {
                 multiple: false
             }]
         );
-        assert_eq!((book.low, book.above.len()), (5, 0));
+        assert_eq!((book.low, book.beyond.len()), (5, 0));
     }
 }

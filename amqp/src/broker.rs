@@ -191,12 +191,6 @@ impl Broker {
         self.core.pool.status()
     }
 
-    /// True unless [`publishes`](Self::publishes) would wait.
-    #[must_use]
-    pub fn is_publishing(&self) -> bool {
-        self.core.pool.is_usable()
-    }
-
     /// Waits while it is not certain that something can be published: the broker says that it is short of memory or disk,
     /// has not answered just now, though asked, or the connection is lost and not open again. Returns at once before the
     /// first message, which opens a connection.

@@ -111,14 +111,6 @@ impl Acker {
         }
     }
 
-    /// True unless [`answers`](Self::answers) would wait.
-    #[must_use]
-    pub fn is_answered(&self) -> bool {
-        self.epoch
-            .as_ref()
-            .is_none_or(|epoch| !epoch.pulse().is_overdue())
-    }
-
     /// Waits while the connection that brought the delivery has not answered for a third of a second: what is acknowledged
     /// now may not arrive. Returns when it is lost, too.
     ///

@@ -15,8 +15,11 @@
 //!   since: because a confirm in a later group has none, or because nothing is outstanding any more (the queue never
 //!   holds more than the returns of messages whose ack is still to come).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use foldhash::HashMap;
+use foldhash::quality::RandomState;
 
 /// What a confirm said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

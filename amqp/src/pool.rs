@@ -108,8 +108,7 @@ impl Pool {
         }
     }
 
-    /// True unless [`usable`](Self::usable) would wait.
-    pub(crate) fn is_usable(&self) -> bool {
+    fn is_usable(&self) -> bool {
         match &*self.latest.borrow() {
             Latest::None => true,
             Latest::Link(health) => health.is_usable(),
@@ -121,6 +120,9 @@ impl Pool {
     ///
     /// Returns at once while nobody has asked for one.
     pub(crate) async fn usable(&self) {
+        if self.is_usable() {
+            return;
+        }
         let mut latest = self.latest.subscribe();
         loop {
             let health = match &*latest.borrow_and_update() {

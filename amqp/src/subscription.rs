@@ -306,6 +306,7 @@ impl Subscription {
     /// Hands a delivery on, and with it what has come together with it.
     async fn hand_on(&self, stream: &mut Stream, first: Received) -> Result<(), Halt> {
         let mut delivery = stream.read(first)?;
+        stream.epoch.heard();
         for _ in 0..TOGETHER {
             match self.deliveries.try_send(delivery) {
                 Ok(()) => {}

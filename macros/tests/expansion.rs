@@ -115,7 +115,7 @@ fn context(user: u64) -> TaskContext {
     let mut header = Header::new("shop.welcome", "1".to_owned().into());
     header.retries = 2;
     let message = Message::new(header, Body::json("[]"));
-    let mut parts = Inner::of(Arc::new(message));
+    let mut parts = Inner::of(Arc::new(message), Arc::default(), Arc::default());
     parts.states = Arc::new(states);
     TaskContext::new(parts)
 }

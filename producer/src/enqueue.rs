@@ -1,6 +1,5 @@
 //! An encoded call becomes a publication: where it goes, what it says about the way back.
 
-use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use coney_amqp::{Broker, DeclareError, Publication};
@@ -12,6 +11,7 @@ use coney_protocol::options::Target;
 use coney_protocol::topology::{Preset, Route};
 use coney_protocol::trace::TraceContext;
 use coney_protocol::wire;
+use foldhash::HashSet;
 use tokio::sync::Mutex;
 
 use crate::error::SendErrorKind;

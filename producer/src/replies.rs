@@ -4,7 +4,6 @@
 //! the slot of the call. The queue is durable and consumed with acks, so that results in flight outlive a lost
 //! connection (the broker keeps it for [`REPLY_QUEUE_EXPIRES`](topology::REPLY_QUEUE_EXPIRES)).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +13,7 @@ use coney_protocol::id::TaskId;
 use coney_protocol::outcome::ErrorReport;
 use coney_protocol::reply::{Reply, Status};
 use coney_protocol::topology;
+use foldhash::HashMap;
 use tokio::sync::{Notify, OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

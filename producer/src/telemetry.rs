@@ -4,10 +4,10 @@
 //! first call: what is counted for every call is asked of it once. Labels follow the
 //! OpenTelemetry messaging conventions (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>).
 
-use std::collections::HashMap;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use metrics::{Counter, Histogram, counter, histogram};
 
 /// How many queues have a counter of their own that is kept.

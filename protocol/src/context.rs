@@ -72,19 +72,20 @@ impl Inner {
     #[must_use]
     pub fn new(task: impl Into<String>, id: TaskId) -> Self {
         let message = Message::new(Header::new(task, id), Body::json(Bytes::new()));
-        Self::of(Arc::new(message))
+        Self::of(Arc::new(message), Arc::default(), Arc::default())
     }
 
-    /// The parts of the attempt that a message asks for, as far as its header says them.
+    /// The parts of the attempt that a message asks for, as far as its header says them, delivered in this way to a
+    /// worker with this state.
     #[must_use]
-    pub fn of(message: Arc<Message>) -> Self {
+    pub fn of(message: Arc<Message>, delivery: Arc<DeliveryInfo>, states: Arc<States>) -> Self {
         let trace = message.header.trace();
         Self {
             redeliveries: 0,
             queue: Arc::default(),
             trace: trace.map_or_else(TraceContext::start, |trace| trace.child()),
             headers: Table::new(),
-            delivery: Arc::default(),
+            delivery,
             hostname: Arc::default(),
             time_limit: TimeLimit::default(),
             soft_limit: Signal::default(),
@@ -92,7 +93,7 @@ impl Inner {
             replacement: Replacement::default(),
             deadline: None,
             cancellation: Signal::default(),
-            states: Arc::default(),
+            states,
             uplink: None,
             message,
         }

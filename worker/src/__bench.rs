@@ -33,7 +33,6 @@ pub struct Running {
     node: Node,
     pipeline: Arc<Pipeline>,
     pool: Pool,
-    meter: Meter,
 }
 
 /// A task with its arguments, which has not run.
@@ -61,15 +60,13 @@ impl Running {
             .build()?;
         let (stopping, abort) = (CancellationToken::new(), CancellationToken::new());
         let session = broker.session("worker");
-        let meter = Meter::default();
-        let node = Node::new(&worker.parts, &session, meter.clone(), &stopping, &abort);
+        let node = Node::new(&worker.parts, &session, Meter::default(), &stopping, &abort);
         let plan = &worker.parts.queues[0];
         let pipeline = node.queues.common.pipeline(plan, Topology::default());
         Ok(Self {
             pipeline: Arc::new(pipeline),
             pool: Pool::within(Range::new(plan.concurrency, plan.concurrency)),
             node,
-            meter,
         })
     }
 
@@ -123,8 +120,8 @@ impl Running {
             revoke_grace: self.pipeline.revoke_grace,
             abort: &self.pipeline.abort,
         };
-        let slot = self.pool.acquire().now_or_never()?;
-        let attempt = execute(handler, &context, attempt, &limits, Some(&acker), slot);
+        let mut slot = self.pool.acquire().now_or_never();
+        let attempt = execute(handler, &context, attempt, &limits, Some(&acker), &mut slot);
         let outcome = attempt.now_or_never()?;
         let header = card.header();
         let facts = Facts {
@@ -152,8 +149,9 @@ impl Running {
             return false;
         };
         // on the heap, as every task of the runtime
-        let run = Arc::clone(&self.pipeline).run(waiting, slot, self.meter.enter());
-        Box::pin(run).now_or_never().is_some()
+        Box::pin(self.pipeline.run(waiting, slot))
+            .now_or_never()
+            .is_some()
     }
 
     /// Tells monitors of a task from its arrival to its end.

@@ -25,11 +25,20 @@ impl Meter {
 
     /// Counts a delivery until the returned value is dropped.
     pub(crate) fn enter(&self) -> Counted {
-        self.0.send_modify(|activity| {
+        self.change(|activity| {
             activity.taken += 1;
             activity.running += 1;
         });
         Counted(self.clone())
+    }
+
+    /// Changes the counts, and wakes those who watch them: as a rule there is nobody.
+    fn change(&self, change: impl FnOnce(&mut Activity)) {
+        self.0.send_if_modified(|activity| {
+            change(activity);
+            // whoever subscribes after this sees the change when he first looks, which he cannot meanwhile
+            self.0.receiver_count() > 0
+        });
     }
 }
 
@@ -39,7 +48,7 @@ pub(crate) struct Counted(Meter);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.send_modify(|activity| activity.running -= 1);
+        self.0.change(|activity| activity.running -= 1);
     }
 }
 

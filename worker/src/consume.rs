@@ -2,32 +2,37 @@
 //! runtime.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use coney_amqp::{Consumer, Delivery};
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::activity::Meter;
+use crate::activity::{Counted, Meter};
 use crate::pipeline::{Pipeline, Waiting};
-use crate::pool::Pool;
+use crate::pool::{Pool, Slot};
 use crate::worker::QueuePlan;
 
 /// How many deliveries are read in one go, before anything else is looked at.
 const TOGETHER: usize = 64;
+
+/// For how long a slot goes from one message to the next before it is free for other queues.
+const WHILE: Duration = Duration::from_millis(5);
 
 /// Takes deliveries of one queue.
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) plan: QueuePlan,
     pub(crate) pool: Pool,
-    pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) running: TaskTracker,
-    pub(crate) meter: Meter,
-    pub(crate) line: Arc<Line>,
+    pub(crate) runner: Arc<Runner>,
 }
 
 impl Intake {
@@ -41,7 +46,7 @@ impl Intake {
             () = self.receive(&mut consumer) => {}
             () = self.dispatch() => {}
         }
-        self.line.clear();
+        self.runner.line.clear();
         consumer.cancel().await;
     }
 
@@ -62,7 +67,7 @@ impl Intake {
             };
             let Some(delivery) = delivery else { return };
             // a repetition must not wait for one that never runs
-            self.line.drop_stale();
+            self.runner.line.drop_stale();
             self.read(delivery);
             // and what has come together with it
             for _ in 0..TOGETHER {
@@ -77,16 +82,21 @@ impl Intake {
     /// Puts a delivery in line, or settles it if it needs no slot.
     fn read(&self, delivery: Delivery) {
         // one that cannot even be read goes back, being dropped, and holds up no other
-        let received = AssertUnwindSafe(|| self.pipeline.receive(delivery));
+        let Runner {
+            pipeline,
+            meter,
+            line,
+        } = &*self.runner;
+        let received = AssertUnwindSafe(|| pipeline.receive(delivery));
         let Ok(received) = catch_unwind(received) else {
             let queue = &self.plan.spec.name;
             error!(target: "coney::worker", %queue, "a panic while a message was read: please report it");
             return;
         };
         match received {
-            Some(Ok(waiting)) => self.line.push(waiting),
+            Some(Ok(waiting)) => line.push(waiting),
             Some(Err(rest)) => {
-                let settling = Arc::clone(&self.pipeline).dismiss(rest, self.meter.enter());
+                let settling = Arc::clone(pipeline).dismiss(rest, meter.enter());
                 self.running.spawn(settling);
             }
             None => {}
@@ -96,18 +106,80 @@ impl Intake {
     /// Starts the first in line whenever there is a slot.
     async fn dispatch(&self) {
         loop {
-            self.line.filled().await;
+            self.runner.line.filled().await;
             // before there is a slot in hand: other queues may use it meanwhile
-            self.pipeline.settler.keeps_up().await;
+            self.runner.pipeline.settler.keeps_up().await;
             let slot = self.pool.acquire().await;
-            if let Some(waiting) = self.line.pop() {
-                let pipeline = Arc::clone(&self.pipeline);
-                // before anything of it can be acknowledged
-                let counted = self.meter.enter();
+            if let Some(turn) = self.runner.next(slot) {
                 // in memory of its own, which is aligned as the allocator likes it; the runtime's is not
-                let run = Box::pin(pipeline.run(waiting, slot, counted));
+                let run = Box::pin(Arc::clone(&self.runner).run(turn));
                 self.running.spawn(run);
+                step_aside().await;
             }
+        }
+    }
+}
+
+/// Lets others run that are ready: the runner that was just started, which may well be ready for the next message before
+/// another is needed.
+///
+/// Not `yield_now`, which comes back when the thread has nothing else to do: with this another thread goes on at once if
+/// the task keeps this one busy.
+async fn step_aside() {
+    let mut aside = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut aside, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Runs the messages of one queue.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) meter: Meter,
+    pub(crate) line: Arc<Line>,
+}
+
+/// A message whose turn it is.
+struct Turn {
+    waiting: Box<Waiting>,
+    slot: Slot,
+    counted: Counted,
+}
+
+impl Runner {
+    /// The first in line, counted before anything of it can be acknowledged.
+    fn next(&self, slot: Slot) -> Option<Turn> {
+        Some(Turn {
+            waiting: self.line.pop()?,
+            slot,
+            counted: self.meter.enter(),
+        })
+    }
+
+    /// Runs a message, and then others in line: a task of the runtime costs more than a short task of the user does.
+    ///
+    /// It ends with one that has to wait for a confirm, and gives its slot back after a while: others may wait for it.
+    async fn run(self: Arc<Self>, first: Turn) {
+        let end = Instant::now() + WHILE;
+        let mut turn = Some(first);
+        while let Some(Turn {
+            waiting,
+            slot,
+            counted,
+        }) = turn
+        {
+            let free = self.pipeline.run(waiting, slot).await;
+            drop(counted);
+            // those that never wait let others have the thread
+            consume_budget().await;
+            let goes_on = self.pipeline.settler.is_on_time() && Instant::now() < end;
+            turn = free.filter(|_| goes_on).and_then(|slot| self.next(slot));
         }
     }
 }

@@ -238,14 +238,13 @@ impl Decoder {
     fn context(&self, received: &Received, time_limit: TimeLimit, now: SystemTime) -> Inner {
         let Received { card, handler, .. } = received;
         let header = card.header();
-        let mut parts = Inner::of(Arc::clone(&card.message));
+        let (message, delivery) = (Arc::clone(&card.message), Arc::clone(&card.delivery));
+        let mut parts = Inner::of(message, delivery, Arc::clone(&self.states));
         parts.queue = Arc::clone(&self.queue);
         parts.time_limit = time_limit;
         parts.deadline = time_limit.hard.and_then(|limit| now.checked_add(limit));
         parts.hostname = Arc::clone(&self.worker);
-        parts.delivery = Arc::clone(&card.delivery);
         parts.headers = own_headers(&header.extra);
-        parts.states = Arc::clone(&self.states);
         let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
         parts.uplink = ReplyAddress::of(header)
             .filter(|_| !ignored)

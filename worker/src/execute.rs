@@ -35,7 +35,8 @@ pub(crate) struct Limits<'a> {
 /// Runs an attempt to its end, to its hard limit, or until it is revoked, aborted, or the delivery lost that it depends
 /// on, if it depends on one.
 ///
-/// A blocking attempt cannot be cut off: it is abandoned, counted, and keeps its slot until it ends by itself.
+/// A blocking attempt cannot be cut off: it takes the slot, and if it is abandoned, which is counted, keeps it until it
+/// ends by itself.
 ///
 /// # Cancel safety
 ///
@@ -46,13 +47,13 @@ pub(crate) async fn execute(
     attempt: Attempt,
     limits: &Limits<'_>,
     delivery: Option<&Acker>,
-    slot: Slot,
+    slot: &mut Option<Slot>,
 ) -> Outcome {
     let span = telemetry::span(context);
     let running = if handler.spec().blocking {
-        run_blocking(attempt, span.clone(), slot).left_future()
+        run_blocking(attempt, span.clone(), slot.take()).left_future()
     } else {
-        run_async(attempt, delivery, slot).right_future()
+        run_async(attempt, delivery).right_future()
     };
     let mut running = std::pin::pin!(running.instrument(span));
     // most tasks never get so far that anything else has to be looked at
@@ -123,7 +124,7 @@ async fn lost(delivery: Option<&Acker>) {
     }
 }
 
-async fn run_async(attempt: Attempt, delivery: Option<&Acker>, _slot: Slot) -> Outcome {
+async fn run_async(attempt: Attempt, delivery: Option<&Acker>) -> Outcome {
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     let ended = match delivery {
         Some(delivery) => delivery.while_answered(attempt).await,
@@ -132,7 +133,7 @@ async fn run_async(attempt: Attempt, delivery: Option<&Acker>, _slot: Slot) -> O
     ended.unwrap_or_else(|panic| Outcome::panicked(message_of(&*panic)))
 }
 
-async fn run_blocking(attempt: Attempt, span: tracing::Span, slot: Slot) -> Outcome {
+async fn run_blocking(attempt: Attempt, span: tracing::Span, slot: Option<Slot>) -> Outcome {
     let joined = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         // a blocking task does all its work in its first poll

@@ -15,6 +15,7 @@ use coney_protocol::property::Value;
 use coney_protocol::reply::Status;
 use coney_protocol::spec::AckMode;
 use coney_protocol::topology::Preset;
+use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -143,17 +144,18 @@ impl Pipeline {
         seat
     }
 
-    /// Takes a message through the other stages. The slot is free again when the attempt has ended.
+    /// Takes a message through the other stages. The slot is free again when the attempt has ended; it comes back from a
+    /// message that is settled at once.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future returns the delivery to its queue.
-    pub(crate) async fn run(self: Arc<Self>, waiting: Box<Waiting>, slot: Slot, _counted: Counted) {
+    pub(crate) async fn run(&self, waiting: Box<Waiting>, slot: Slot) -> Option<Slot> {
         let under_way = self.under_way.enter();
         let wants_reply = waiting.received.card.header().reply_to.is_some();
         let way_back = self.has_way_back(&waiting.acker, wants_reply, under_way.is_alone);
         if !way_back.await {
-            return;
+            return None;
         }
         let Waiting {
             received,
@@ -162,13 +164,18 @@ impl Pipeline {
             work,
         } = *waiting;
         let time = self.time_limit(&received);
+        let mut slot = Some(slot);
         let is_done = match self.decoder.start(&received, time) {
-            Ok(job) => self.perform(job, &received, &seat, acker, slot).await,
+            Ok(job) => {
+                let performed = self.perform(job, &received, &seat, acker, &mut slot);
+                performed.await
+            }
             Err(no_job) => self.refuse(*no_job, acker).await,
         };
         if is_done {
             work.finished();
         }
+        slot
     }
 
     /// Settles a message that needs no slot.
@@ -221,26 +228,21 @@ impl Pipeline {
         // without a reply nothing is published, as a rule, and running tasks is what relieves a broker that is full; and
         // one task alone does not wait for an answer, but is the question
         let publishes = wants_reply && !is_alone;
-        let broker = &self.settler.broker;
-        let is_open = if self.stopping.is_cancelled() {
-            false
-        } else if (!publishes || broker.is_publishing())
-            && self.settler.is_on_time()
-            && acker.is_answered()
-        {
-            true
-        } else {
-            let way = async {
-                if publishes {
-                    broker.publishes().await;
-                }
-                self.settler.keeps_up().await;
-                acker.answers().await;
-            };
-            Box::pin(self.stopping.run_until_cancelled(way))
-                .await
-                .is_some()
+        let way = || async {
+            if publishes {
+                self.settler.broker.publishes().await;
+            }
+            self.settler.keeps_up().await;
+            acker.answers().await;
         };
+        if self.stopping.is_cancelled() {
+            return false;
+        }
+        // as a rule it is open, and the wait takes no room in the task
+        let is_open = way().now_or_never().is_some()
+            || Box::pin(self.stopping.run_until_cancelled(way()))
+                .await
+                .is_some();
         is_open && !acker.is_stale()
     }
 
@@ -251,7 +253,7 @@ impl Pipeline {
         received: &Received,
         seat: &Seat,
         acker: Acker,
-        slot: Slot,
+        slot: &mut Option<Slot>,
     ) -> bool {
         let Job {
             context,
@@ -298,6 +300,10 @@ impl Pipeline {
             outcome,
             started,
         );
+        if settlement.publishes() {
+            // others can run while it is not confirmed
+            *slot = None;
+        }
         self.settler.settle(settlement, acker).await
     }
 
@@ -326,18 +332,18 @@ impl Pipeline {
             children: &context.children().list(),
         };
         let disposition = decide(facts, outcome);
-        self.meter
-            .ended(spec.name, disposition.outcome(), started.elapsed());
+        let took = started.elapsed();
+        self.meter.ended(spec.name, disposition.outcome(), took);
         let signal = entered.signal();
         // from here on a revocation meets what comes after this attempt
         drop(entered);
         if disposition.revoked {
             self.cancelled(header, "a running task was cancelled");
         }
-        tell(header, &self.settler.queue, disposition.outcome(), started);
+        tell(header, &self.settler.queue, disposition.outcome(), took);
         self.expect_again(card, &disposition);
         if let Some(ending) = ending {
-            self.tell_monitors(card, &disposition, &ending, signal, started.elapsed());
+            self.tell_monitors(card, &disposition, &ending, signal, took);
         }
         settlement(disposition, &card.message)
     }
@@ -536,14 +542,14 @@ fn redeliveries(delivery: &Delivery) -> u32 {
     count.unwrap_or(0).max(delivery.redelivered.into())
 }
 
-fn tell(header: &Header, queue: &str, outcome: &'static str, started: Instant) {
+fn tell(header: &Header, queue: &str, outcome: &'static str, took: Duration) {
     debug!(
         target: "coney::worker",
         %queue,
         task = %header.task,
         id = %header.id,
         outcome,
-        took = ?started.elapsed(),
+        ?took,
         "attempt ended"
     );
 }

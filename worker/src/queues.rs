@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Meter;
-use crate::consume::{Intake, Line};
+use crate::consume::{Intake, Line, Runner};
 use crate::decode::Decoder;
 use crate::events::Events;
 use crate::follow::Follower;
@@ -122,12 +122,14 @@ impl Queues {
         };
         self.book().insert(name, queue);
         let intake = Intake {
-            pipeline: Arc::new(common.pipeline(&plan, needed)),
+            runner: Arc::new(Runner {
+                pipeline: Arc::new(common.pipeline(&plan, needed)),
+                meter: common.meter.clone(),
+                line,
+            }),
             plan,
             pool,
             running: common.running.clone(),
-            meter: common.meter.clone(),
-            line,
         };
         self.loops.spawn(intake.run(consumer, stop));
         Ok(())

@@ -1,8 +1,9 @@
 //! The tasks that a worker knows, by name.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use crate::builtin;
 use crate::error::BuildProblem;
@@ -62,14 +63,14 @@ pub(crate) struct Registry {
 impl Registry {
     /// Sorts handlers by name; the same task may be named twice, two tasks of one name may not.
     pub(crate) fn new(handlers: Vec<Handler>, problems: &mut Vec<BuildProblem>) -> Self {
-        let mut by_name = HashMap::with_capacity(handlers.len());
+        let mut by_name: HashMap<_, Arc<Handler>> = HashMap::default();
         for handler in handlers {
             match by_name.entry(handler.spec().name) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(Arc::new(handler));
                 }
                 Entry::Occupied(known) => {
-                    let first: &Handler = known.get();
+                    let first = known.get();
                     if first.spec().module != handler.spec().module {
                         problems.push(BuildProblem::DuplicateTask {
                             name: handler.spec().name,
@@ -82,7 +83,7 @@ impl Registry {
         let builtin = builtin::handlers().map(|handler| (handler.spec().name, Arc::new(handler)));
         Self {
             own: by_name,
-            builtin: HashMap::from(builtin),
+            builtin: builtin.into_iter().collect(),
         }
     }
 

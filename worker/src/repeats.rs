@@ -10,11 +10,11 @@
 //! Only ids that are UUIDs count, as coney's are. Those of other clients may be anything, the same for every message
 //! even, and a message must not be taken for a repetition that it is not.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -117,6 +117,9 @@ impl Work {
         book.finished += 1;
         if book.finished >= repeats.remembered {
             book.turn_the_page();
+        }
+        if book.waiting.is_empty() {
+            return;
         }
         for end in book.waiting.remove(&id).unwrap_or_default() {
             // nobody waits any more if the repetition is gone

@@ -1,7 +1,7 @@
 //! What a worker knows of cancelled tasks, and which of its tasks it can cancel.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use coney_protocol::control::stamp::{self, Stamp};
 use coney_protocol::header::Header;
 use coney_protocol::id::TaskId;
 use coney_protocol::signal::Signal;
+use foldhash::HashMap;
 
 /// How long a worker remembers revocations unless the builder says otherwise: as long as Celery's.
 pub const DEFAULT_MEMORY: Duration = Duration::from_secs(3 * 60 * 60);
@@ -68,7 +69,7 @@ impl Revocations {
         let book = Book {
             revoked: Memory::default(),
             stamps: Memory::default(),
-            running: HashMap::new(),
+            running: HashMap::default(),
         };
         Arc::new(Self {
             memory,
@@ -211,7 +212,7 @@ impl Book {
 impl<K> Default for Memory<K> {
     fn default() -> Self {
         Self {
-            last: HashMap::new(),
+            last: HashMap::default(),
             order: VecDeque::new(),
         }
     }
@@ -300,10 +301,10 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut book = self.revocations.lock();
-        if let Some(runs) = book.running.get_mut(&self.id) {
-            runs.count -= 1;
-            if runs.count == 0 {
-                book.running.remove(&self.id);
+        if let Entry::Occupied(mut runs) = book.running.entry(self.id.clone()) {
+            runs.get_mut().count -= 1;
+            if runs.get().count == 0 {
+                runs.remove();
             }
         }
     }

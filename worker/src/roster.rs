@@ -1,10 +1,11 @@
 //! What a worker has received: what waits for a slot, what runs, what it sent to wait in the broker.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use coney_protocol::id::TaskId;
+use foldhash::HashMap;
 
 use crate::card::Card;
 

@@ -133,6 +133,11 @@ impl Settlement {
             consequences: publishes.then(|| Box::new(Consequences::of(disposition, letter))),
         }
     }
+
+    /// True if something has to be published and confirmed first.
+    pub(crate) fn publishes(&self) -> bool {
+        self.consequences.is_some()
+    }
 }
 
 /// What follows from a task and is not confirmed yet.

@@ -9,13 +9,13 @@
 //! |---|---|
 //! | `task` | `messaging.system`, `messaging.operation.type`, `messaging.destination.name`, `messaging.message.conversation_id` (the task's id), `coney.task`, `coney.attempt`, `trace_id`, `span_id` |
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coney_protocol::context::TaskContext;
 use coney_protocol::dead::Reason;
+use foldhash::HashMap;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tracing::Span;
 

@@ -84,7 +84,7 @@ impl<'de> Visitor<'de> for LayoutVisitor {
         let Pairs(kwargs) = seq
             .next_element()?
             .ok_or_else(|| A::Error::invalid_length(1, &self))?;
-        let Pairs(embed) = seq
+        let embed = seq
             .next_element()?
             .ok_or_else(|| A::Error::invalid_length(2, &self))?;
         if seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
@@ -93,14 +93,31 @@ impl<'de> Visitor<'de> for LayoutVisitor {
         Ok(Layout(RawCall {
             args,
             kwargs,
-            embed: Embed::from_pairs(&embed),
+            embed: Embed::read(embed).map_err(A::Error::custom)?,
         }))
     }
 }
 
+/// The embedded options of a call that nothing follows, as coney writes them.
+pub(crate) const NOTHING_FOLLOWS: &str =
+    r#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}"#;
+
+/// The same as Python writes it.
+const NOTHING_FOLLOWS_IN_PYTHON: &str =
+    r#"{"callbacks": null, "errbacks": null, "chain": null, "chord": null}"#;
+
 impl<'a> Embed<'a> {
+    fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
+        // what most calls have need not be taken apart
+        if let NOTHING_FOLLOWS | NOTHING_FOLLOWS_IN_PYTHON = raw.get() {
+            return Ok(Self::default());
+        }
+        let Pairs(members) = serde_json::from_str(raw.get())?;
+        Ok(Self::from_pairs(&members))
+    }
+
     /// Reads the four known members; null and an empty list mean the same as none. Unknown members are ignored.
-    pub(crate) fn from_pairs(pairs: &[(Cow<'a, str>, &'a RawValue)]) -> Self {
+    fn from_pairs(pairs: &[(Cow<'a, str>, &'a RawValue)]) -> Self {
         let member = |name: &str| {
             let (_, raw) = pairs.iter().find(|(key, _)| key == name)?;
             let text = raw.get();

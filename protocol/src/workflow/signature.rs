@@ -4,15 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
+use crate::codec::body::NOTHING_FOLLOWS;
 use crate::error::EncodeError;
 use crate::header::names;
 use crate::options::{CallOptions, Priority, Start, Target};
 use crate::property::{Table, Value};
 use crate::wire::time;
 use crate::workflow::{Kind, Part, Single};
-
-/// What a message embeds that nothing follows from.
-const NOTHING: &str = r#"{"callbacks":null,"errbacks":null,"chain":null,"chord":null}"#;
 
 /// What a message embeds: its links, and the steps after it, which travel the last one first.
 pub(crate) fn embed(options: &CallOptions) -> Result<Cow<'static, str>, EncodeError> {
@@ -23,7 +21,7 @@ pub(crate) fn embed(options: &CallOptions) -> Result<Cow<'static, str>, EncodeEr
         ..
     } = options;
     if chain.is_empty() && link.is_empty() && link_error.is_empty() {
-        return Ok(NOTHING.into());
+        return Ok(NOTHING_FOLLOWS.into());
     }
     let chain = list(chain.iter().rev())?;
     Ok(Cow::Owned(format!(

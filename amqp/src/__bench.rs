@@ -52,7 +52,7 @@ impl Outgoing {
     }
 
     /// The id that it goes by.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> Option<&str> {
         self.job.id()
     }
 }

@@ -21,7 +21,7 @@ const BATCH: usize = 1024;
 const ENOUGH: usize = 64;
 
 /// How long fewer wait for others: one frame settles many, and each costs the broker as much as reading a message.
-const GATHERING: Duration = Duration::from_millis(1);
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// What to do with a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Writer {
             if commands.len() < self.enough {
                 let _ = timeout(GATHERING, self.gather(&mut waiting, &mut commands)).await;
             }
-            let mut settled = Vec::new();
+            let mut settled = Vec::with_capacity(commands.len());
             let mut flushes = Vec::new();
             for command in commands.drain(..) {
                 match command {

@@ -42,14 +42,19 @@ impl Wire {
 }
 
 impl Job {
-    /// Checks and converts a message, and makes up an id if it has none.
+    /// Checks and converts a message, and makes up an id if it has none and may come back.
     pub(crate) fn new(
         mut publication: Publication,
         deadline: Instant,
         answer: oneshot::Sender<Result<(), PublishError>>,
     ) -> Result<Self, Unfit> {
         let id = &mut publication.properties.message_id;
-        id.get_or_insert_with(|| Uuid::now_v7().to_string());
+        if publication.mandatory {
+            id.get_or_insert_with(|| {
+                let mut buffer = Uuid::encode_buffer();
+                (*Uuid::now_v7().hyphenated().encode_lower(&mut buffer)).to_owned()
+            });
+        }
         Ok(Self(Box::new(Inner {
             wire: Some(Wire::of(&publication)?),
             header_frame: properties::header_frame(&publication.properties),
@@ -59,9 +64,8 @@ impl Job {
         })))
     }
 
-    pub(crate) fn id(&self) -> &str {
-        let id = self.0.publication.properties.message_id.as_deref();
-        id.unwrap_or_default()
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.0.publication.properties.message_id.as_deref()
     }
 
     pub(crate) fn exchange(&self) -> &str {
@@ -162,16 +166,21 @@ mod tests {
                 .message_id()
                 .as_ref()
                 .map(ShortString::as_str);
-            assert_eq!(id, Some(job.id()));
+            assert_eq!(id, job.id());
         }
-        assert!(!job.id().is_empty());
+        assert!(job.id().is_some_and(|id| !id.is_empty()));
     }
 
     #[test]
     fn a_message_keeps_the_id_it_came_with() {
         let mut publication = publication();
         publication.properties.message_id = Some("mine".into());
-        assert_eq!(job(publication).0.id(), "mine");
+        assert_eq!(job(publication).0.id(), Some("mine"));
+    }
+
+    #[test]
+    fn a_message_that_never_comes_back_needs_no_id() {
+        assert_eq!(job(publication().optional()).0.id(), None);
     }
 
     #[test]

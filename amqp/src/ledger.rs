@@ -54,7 +54,7 @@ pub(crate) struct Ledger {
     first: u64,
     /// In the order of their numbers; `None` once a message is settled.
     entries: VecDeque<Option<Entry>>,
-    /// By the hash of their ids: of the few that are on their way at once, no two ever have the same, and if they had,
+    /// Those that may come back, by the hash of their ids: of the few that are on their way at once, no two ever have the same, and if they had,
     /// one would wait for the other.
     by_id: HashMap<u64, u64>,
     hasher: RandomState,
@@ -66,8 +66,8 @@ pub(crate) struct Ledger {
 
 #[derive(Debug)]
 struct Entry {
-    /// The hash of its id.
-    id: u64,
+    /// The hash of its id, if it may come back.
+    id: Option<u64>,
     /// What its confirm said, once it did, without settling the matter.
     answer: Option<Answer>,
     /// True once its return was seen.
@@ -75,17 +75,19 @@ struct Entry {
 }
 
 impl Ledger {
-    /// True if a message with this id is on its way.
-    pub(crate) fn contains(&self, id: &str) -> bool {
-        self.by_id.contains_key(&self.hasher.hash_one(id))
+    /// True if a message with this id is on its way; there may be any number without one.
+    pub(crate) fn contains(&self, id: Option<&str>) -> bool {
+        id.is_some_and(|id| self.by_id.contains_key(&self.hasher.hash_one(id)))
     }
 
     /// Notes a publish and numbers it; its id must not be on its way already.
-    pub(crate) fn published(&mut self, id: &str) -> u64 {
+    pub(crate) fn published(&mut self, id: Option<&str>) -> u64 {
         let number = self.first + self.entries.len() as u64;
-        let id = self.hasher.hash_one(id);
+        let id = id.map(|id| self.hasher.hash_one(id));
         self.outstanding += 1;
-        self.by_id.insert(id, number);
+        if let Some(id) = id {
+            self.by_id.insert(id, number);
+        }
         self.entries.push_back(Some(Entry {
             id,
             answer: None,
@@ -104,6 +106,7 @@ impl Ledger {
         }
         let was_empty = group.iter().any(|one| one.returned.is_none());
         let mut verdicts = self.settle(|entry| entry.returned || was_empty);
+        verdicts.reserve(group.len());
         for one in group {
             self.confirm(one, &mut verdicts);
         }
@@ -118,7 +121,8 @@ impl Ledger {
             return;
         };
         entry.answer = Some(one.answer);
-        let is_final = entry.returned || one.returned.is_none();
+        // what cannot come back need not wait for a sign of it
+        let is_final = entry.returned || one.returned.is_none() || entry.id.is_none();
         self.outstanding -= 1;
         self.open += 1;
         if is_final {
@@ -155,7 +159,9 @@ impl Ledger {
     fn close(&mut self, number: u64) -> Option<(u64, Verdict)> {
         let place = self.place(number)?;
         let entry = self.entries.get_mut(place)?.take()?;
-        self.by_id.remove(&entry.id);
+        if let Some(id) = entry.id {
+            self.by_id.remove(&id);
+        }
         self.open -= 1;
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();

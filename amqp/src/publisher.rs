@@ -34,7 +34,8 @@ pub struct Publication {
     pub exchange: Cow<'static, str>,
     /// The routing key.
     pub routing_key: Cow<'static, str>,
-    /// Properties and headers. A message id is made up if there is none; it should be fresh for every publication.
+    /// Properties and headers. A message id is made up if there is none and the message has to reach a queue; it should be
+    /// fresh for every publication.
     pub properties: Properties,
     /// The body.
     pub payload: Bytes,

@@ -26,6 +26,9 @@ pub(crate) const WINDOW: usize = 512;
 /// How many bytes may be on their way; one larger message is let through alone. lapin copies them.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
 
+/// How many confirms come together as a rule, at most.
+const TOGETHER: usize = 64;
+
 /// How long the broker may take to agree to the end of a channel.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -208,6 +211,7 @@ impl Window {
     /// ledger relies on.
     fn drain(&mut self, first: Option<Confirmed>) -> Group {
         let mut group = Group::default();
+        group.resolved.reserve(self.confirms.len().min(TOGETHER));
         let ready = Ready::default();
         let rest = std::iter::from_fn(|| {
             let (confirmed, spare) = ready.next(&mut self.confirms)?;
@@ -229,8 +233,9 @@ impl Window {
             self.heard = Instant::now();
             self.link.pulse().heard();
         }
-        let mut settled = Vec::new();
-        for (number, verdict) in self.ledger.resolved(resolved) {
+        let verdicts = self.ledger.resolved(resolved);
+        let mut settled = Vec::with_capacity(verdicts.len());
+        for (number, verdict) in verdicts {
             match self.jobs.remove(&number) {
                 Some(job) => {
                     self.bytes -= job.payload().len();

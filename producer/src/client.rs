@@ -1,5 +1,6 @@
 //! The client: sends calls, and is the way to their results.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
@@ -230,7 +231,7 @@ impl Client {
         mut call: Prepared<O, E>,
     ) -> Result<Submitted<O>, SendError> {
         let task: Arc<str> = call.message.header.task.as_str().into();
-        let queue = call.target.name().to_owned();
+        let queue = call.target.to_name();
         let fail = |kind| SendError::new(&task, &queue, kind);
         if let Some(objection) = enqueue::objection(&call, self.0.max_body) {
             return Err(fail(objection));
@@ -345,7 +346,7 @@ pub(crate) struct Submitted<O> {
     id: TaskId,
     ticket: Option<Ticket>,
     answer: AnswerOk<O>,
-    queue: String,
+    queue: Cow<'static, str>,
     started: Instant,
     receipt: Receipt,
     note: Option<Note>,

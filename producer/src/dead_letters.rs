@@ -311,7 +311,7 @@ impl DeadLetters {
     async fn put_back(&self, letter: DeadLetter, acker: Acker) -> Returned {
         let (id, task) = (letter.id.clone(), letter.task.clone());
         let (properties, body) = letter.into_message();
-        let route = self.broker.preset().route(&self.queue);
+        let route = self.broker.preset().route(self.queue.clone());
         let publication = Publication::new(route, properties, body);
         let verdict = self.broker.publisher().publish(publication).await;
         let unsent = |error: PublishError| DeadLetterErrorKind::Publish { task, id, error };

@@ -107,10 +107,7 @@ pub(crate) fn waits(broker: &Broker, target: &Target, header: &Header) -> bool {
 pub(crate) fn publication(broker: &Broker, target: &Target, message: Message) -> Publication {
     let eta = message.header.eta;
     let eta = eta.filter(|_| waits(broker, target, &message.header));
-    let (mut properties, body) = wire::into_parts(message);
-    if broker.preset() == Preset::Celery {
-        wire::write_out(&mut properties);
-    }
+    let (properties, body) = wire::outgoing(broker.preset(), message);
     let wait = eta.and_then(|eta| Steps::until(eta, broker.clock().now()));
     let route = match (target, wait) {
         (
@@ -121,7 +118,7 @@ pub(crate) fn publication(broker: &Broker, target: &Target, message: Message) ->
             _,
         ) => Route::through(exchange.clone(), routing_key.clone()),
         (queue, Some(steps)) => steps.route(queue.name()),
-        (queue, None) => broker.preset().route(queue.name()),
+        (queue, None) => broker.preset().route(queue.to_name()),
     };
     Publication::new(route, properties, body)
 }

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::telemetry;
+use crate::telemetry::{ReplyMeter, ReplyOutcome};
 
 /// States that a slow reader of `progress()` may fall behind before it misses some.
 pub const PROGRESS_BUFFER: usize = 256;
@@ -35,6 +35,7 @@ pub struct Replies {
     slots: Mutex<HashMap<TaskId, Arc<Slot>>>,
     /// Set once results are received: whether they come.
     started: OnceCell<watch::Receiver<SessionStatus>>,
+    meter: ReplyMeter,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -45,6 +46,7 @@ impl Replies {
             queue: format!("{}{}", topology::REPLY_PREFIX, Uuid::now_v7()),
             slots: Mutex::default(),
             started: OnceCell::new(),
+            meter: ReplyMeter::default(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
         })
@@ -139,21 +141,21 @@ impl Replies {
                 if let Some(id) = correlation.map(TaskId::from) {
                     self.hand_over(None, unreadable(id, &error));
                 }
-                "undecodable"
+                ReplyOutcome::Undecodable
             }
         };
-        telemetry::reply(outcome);
+        self.meter.count(outcome);
         // nobody else can want it: a reply is settled whether or not somebody still waits
         delivery.acker.ack();
     }
 
-    fn hand_over(&self, correlation: Option<&str>, reply: Reply) -> &'static str {
+    fn hand_over(&self, correlation: Option<&str>, reply: Reply) -> ReplyOutcome {
         let id = correlation.map_or_else(|| reply.task_id.clone(), TaskId::from);
         let Some(slot) = self.slots().get(&id).cloned() else {
-            return "unwanted";
+            return ReplyOutcome::Unwanted;
         };
         slot.put(Arc::new(reply));
-        "delivered"
+        ReplyOutcome::Delivered
     }
 }
 

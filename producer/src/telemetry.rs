@@ -4,6 +4,7 @@
 //! first call: what is counted for every call is asked of it once. Labels follow the
 //! OpenTelemetry messaging conventions (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>).
 
+use std::fmt;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -88,8 +89,35 @@ fn sent(queue: &str, outcome: &'static str) -> Counter {
     counter!(SENT, "messaging.destination.name" => queue.to_owned(), "outcome" => outcome)
 }
 
-pub(crate) fn reply(outcome: &'static str) {
-    counter!(REPLIES, "outcome" => outcome).increment(1);
+/// What became of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyOutcome {
+    Delivered,
+    Unwanted,
+    Undecodable,
+}
+
+/// What is counted for each reply, asked of the recorder once for each outcome.
+#[derive(Default)]
+pub(crate) struct ReplyMeter([OnceLock<Counter>; 3]);
+
+impl ReplyMeter {
+    /// Counts a reply.
+    pub(crate) fn count(&self, outcome: ReplyOutcome) {
+        let word = match outcome {
+            ReplyOutcome::Delivered => "delivered",
+            ReplyOutcome::Unwanted => "unwanted",
+            ReplyOutcome::Undecodable => "undecodable",
+        };
+        let counter = self.0[outcome as usize].get_or_init(|| counter!(REPLIES, "outcome" => word));
+        counter.increment(1);
+    }
+}
+
+impl fmt::Debug for ReplyMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplyMeter")
+    }
 }
 
 pub(crate) fn dead_letters(queue: &str, outcome: &'static str, count: usize) {

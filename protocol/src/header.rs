@@ -228,6 +228,6 @@ impl Header {
     pub fn correlation(&self) -> String {
         self.correlation_id
             .clone()
-            .unwrap_or_else(|| self.id.to_string())
+            .unwrap_or_else(|| String::from(&self.id))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -77,6 +78,19 @@ impl From<Uuid> for TaskId {
     }
 }
 
+/// Its text, as [`ToString`] has it but without the detour of formatting: each message needs a few.
+impl From<&TaskId> for String {
+    fn from(id: &TaskId) -> Self {
+        match &id.0 {
+            Repr::Uuid(uuid) => {
+                let mut buffer = Uuid::encode_buffer();
+                (*uuid.hyphenated().encode_lower(&mut buffer)).to_owned()
+            }
+            Repr::Text(text) => (**text).to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -105,7 +119,21 @@ impl Serialize for TaskId {
 
 impl<'de> Deserialize<'de> for TaskId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer).map(|text| Self::from(&*text))
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = TaskId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(text.into())
     }
 }
 
@@ -122,7 +150,11 @@ mod tests {
             "order-7",
             "",
         ] {
-            assert_eq!(TaskId::from(text).to_string(), text);
+            let id = TaskId::from(text);
+            assert_eq!(
+                (id.to_string(), String::from(&id)),
+                (text.to_owned(), text.to_owned())
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! Options of one call, and what they start from.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use crate::codec::Serializer;
@@ -76,6 +77,15 @@ impl Target {
             Self::Queue(spec) => &spec.name,
             Self::Named(name) => name,
             Self::Exchange { exchange, .. } => exchange,
+        }
+    }
+
+    /// The same to keep: no copy of a name that is part of the program.
+    #[must_use]
+    pub fn to_name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Queue(spec) => spec.name.clone(),
+            other => other.name().to_owned().into(),
         }
     }
 }

@@ -127,7 +127,10 @@ impl Reply {
             group_id: self.group_id.as_deref().map(Cow::Borrowed),
             parent_id: self.parent_id.clone(),
         };
-        let json = serde_json::to_vec(&wire).expect("texts and raw JSON always have a JSON form");
+        // enough for all but the result of a task that is alone
+        let mut json = Vec::with_capacity(192 + self.result.get().len());
+        serde_json::to_writer(&mut json, &wire)
+            .expect("texts and raw JSON always have a JSON form");
         words::restore(json.into())
     }
 
@@ -137,8 +140,7 @@ impl Reply {
     ///
     /// When it is not JSON, or has no `status` or no `task_id`.
     pub fn decode(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let body = Bytes::copy_from_slice(body);
-        let escaped = words::escape(body.clone(), usize::MAX).unwrap_or(body);
+        let escaped = words::escape_in(body);
         let wire: ReadReply<'_> = serde_json::from_slice(&escaped)?;
         Ok(Self {
             task_id: wire.task_id,
@@ -146,9 +148,9 @@ impl Reply {
             result: wire
                 .result
                 .map_or_else(|| RawValue::NULL.to_owned(), ToOwned::to_owned),
-            traceback: wire.traceback.map(Cow::into_owned),
-            date_done: wire.date_done.and_then(|text| time::parse(&text)),
-            group_id: wire.group_id.map(Cow::into_owned),
+            traceback: wire.traceback.map(Text::into_owned),
+            date_done: wire.date_done.and_then(|text| time::parse(&text.0)),
+            group_id: wire.group_id.map(Text::into_owned),
             parent_id: wire.parent_id,
             // they are for who looks further: a result is one without them
             children: wire
@@ -206,16 +208,26 @@ struct ReadReply<'a> {
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    traceback: Option<Cow<'a, str>>,
+    traceback: Option<Text<'a>>,
     #[serde(borrow, default)]
-    date_done: Option<Cow<'a, str>>,
+    date_done: Option<Text<'a>>,
     task_id: TaskId,
     #[serde(borrow, default)]
-    group_id: Option<Cow<'a, str>>,
+    group_id: Option<Text<'a>>,
     #[serde(default)]
     parent_id: Option<TaskId>,
     #[serde(borrow, default)]
     children: Option<&'a RawValue>,
+}
+
+/// A text that is borrowed where it can be, which an `Option` of a `Cow` never is.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn into_owned(self) -> String {
+        self.0.into_owned()
+    }
 }
 
 /// Celery's exception object, with what coney adds: Python ignores the rest.

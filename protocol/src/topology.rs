@@ -231,13 +231,10 @@ impl Preset {
 
     /// Where to publish a task for the queue called `queue`.
     #[must_use]
-    pub fn route(self, queue: &str) -> Route {
+    pub fn route(self, queue: impl Into<Cow<'static, str>>) -> Route {
         match self {
-            Self::Native => Route {
-                exchange: Cow::Borrowed(TASK_EXCHANGE),
-                key: Cow::Owned(queue.to_owned()),
-            },
-            Self::Celery => Route::to_queue(queue.to_owned()),
+            Self::Native => Route::new(TASK_EXCHANGE, queue),
+            Self::Celery => Route::to_queue(queue),
         }
     }
 

@@ -13,5 +13,5 @@ pub mod time;
 pub use crate::codec::Limits;
 pub(crate) use decode::is_of_the_broker;
 pub use decode::{Undecoded, decode};
-pub use encode::{encode, into_parts, write_out};
+pub use encode::{encode, outgoing};
 pub(crate) use legacy::value as header_value;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -86,6 +87,7 @@ impl Intake {
             pipeline,
             meter,
             line,
+            ..
         } = &*self.runner;
         let received = AssertUnwindSafe(|| pipeline.receive(delivery));
         let Ok(received) = catch_unwind(received) else {
@@ -114,7 +116,9 @@ impl Intake {
                 // in memory of its own, which is aligned as the allocator likes it; the runtime's is not
                 let run = Box::pin(Arc::clone(&self.runner).run(turn));
                 self.running.spawn(run);
-                step_aside().await;
+                if self.runner.is_brisk.load(Ordering::Relaxed) {
+                    step_aside().await;
+                }
             }
         }
     }
@@ -143,6 +147,8 @@ pub(crate) struct Runner {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) meter: Meter,
     pub(crate) line: Arc<Line>,
+    /// True if the last message left its slot to the next.
+    pub(crate) is_brisk: AtomicBool,
 }
 
 /// A message whose turn it is.
@@ -176,6 +182,7 @@ impl Runner {
         {
             let free = self.pipeline.run(waiting, slot).await;
             drop(counted);
+            self.is_brisk.store(free.is_some(), Ordering::Relaxed);
             // those that never wait let others have the thread
             consume_budget().await;
             let goes_on = self.pipeline.settler.is_on_time() && Instant::now() < end;

@@ -371,7 +371,7 @@ impl Facts<'_> {
     /// Where the caller waits, unless nobody wants the result.
     fn address(&self) -> Option<ReplyAddress> {
         let task_ignores = self.header.ignore_result.is_none() && self.spec.ignore_result;
-        ReplyAddress::of(self.header).filter(|_| !task_ignores)
+        (!task_ignores).then(|| ReplyAddress::of(self.header))?
     }
 }
 

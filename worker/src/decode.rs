@@ -246,9 +246,10 @@ impl Decoder {
         parts.hostname = Arc::clone(&self.worker);
         parts.headers = own_headers(&header.extra);
         let ignored = header.ignore_result.is_none() && handler.spec().ignore_result;
-        parts.uplink = ReplyAddress::of(header)
-            .filter(|_| !ignored)
-            .map(|address| self.replies.clone().to(address) as Arc<_>);
+        if ReplyAddress::is_in(header) && !ignored {
+            let replies = Arc::clone(&self.replies);
+            parts.uplink = Some(replies.to(Arc::clone(&card.message)));
+        }
         parts
     }
 }

@@ -99,10 +99,8 @@ impl Follower {
         id: &str,
         outgoing: &Outgoing,
     ) -> Result<Option<Box<Undeliverable>>, Unsettled> {
-        let (mut properties, body) = wire::encode(&outgoing.message());
-        if self.broker.preset() == Preset::Celery {
-            wire::write_out(&mut properties);
-        }
+        let preset = self.broker.preset();
+        let (mut properties, body) = wire::outgoing(preset, outgoing.message());
         properties.message_id = Some(id.to_owned());
         let address = self.address(outgoing);
         let letter = Letter::new(properties, body);
@@ -132,7 +130,7 @@ impl Follower {
     ) -> Result<(), Unsettled> {
         let route = match (address, wait) {
             (Address::Exchange(route), _) => route.clone(),
-            (Address::Queue(queue), None) => self.broker.preset().route(queue),
+            (Address::Queue(queue), None) => self.broker.preset().route(queue.to_owned()),
             (Address::Queue(queue), Some(steps)) => {
                 let ladder = self.broker.ensure_ladder().await;
                 ladder.map_err(Unsettled::Declare)?;

@@ -1,6 +1,7 @@
 //! The queues of a running worker: each can be added and given up while it runs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ impl Queues {
                 pipeline: Arc::new(common.pipeline(&plan, needed)),
                 meter: common.meter.clone(),
                 line,
+                is_brisk: AtomicBool::default(),
             }),
             plan,
             pool,

@@ -36,9 +36,14 @@ pub(crate) struct ReplyAddress {
 }
 
 impl ReplyAddress {
-    /// The address that a header gives; none if the caller does not want the result.
+    /// True if a header gives an address: the caller wants the result.
+    pub(crate) fn is_in(header: &Header) -> bool {
+        header.reply_to.is_some() && header.ignore_result != Some(true)
+    }
+
+    /// The address that a header gives, if it does.
     pub(crate) fn of(header: &Header) -> Option<Self> {
-        if header.ignore_result == Some(true) {
+        if !Self::is_in(header) {
             return None;
         }
         Some(Self {
@@ -338,6 +343,11 @@ impl Settler {
 
     async fn publish_both(&self, consequences: &mut Consequences) -> Result<(), Unsettled> {
         let Consequences { reply, moved, .. } = consequences;
+        if let (Some((address, told)), None) = (&reply, &moved) {
+            self.send_reply(address, told).await?;
+            *reply = None;
+            return Ok(());
+        }
         // the message moves on whether or not its caller can be told
         let (answered, moved_on) = tokio::join!(
             async {
@@ -388,7 +398,7 @@ impl Settler {
     /// Sends a message to its own queue again, through the delay ladder if it has to wait.
     async fn send_again(&self, letter: &Letter, again: Again) -> Result<(), Unsettled> {
         let route = match again {
-            Again::Now => self.broker.preset().route(&self.queue),
+            Again::Now => self.broker.preset().route(self.queue.clone()),
             Again::After(steps) => {
                 let ladder = self.broker.ensure_ladder().await;
                 ladder.map_err(Unsettled::Declare)?;

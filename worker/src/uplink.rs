@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use coney_amqp::Broker;
 use coney_protocol::context::{BoxFuture, Uplink};
+use coney_protocol::message::Message;
 use coney_protocol::outcome::BoxError;
 use coney_protocol::reply::Reply;
 use tokio::runtime::Handle;
@@ -23,10 +24,10 @@ impl ReplyLine {
     }
 
     /// The uplink of one task.
-    pub(crate) fn to(self: Arc<Self>, address: ReplyAddress) -> Arc<CallerLine> {
+    pub(crate) fn to(self: Arc<Self>, message: Arc<Message>) -> Arc<CallerLine> {
         Arc::new(CallerLine {
             line: self,
-            address,
+            message,
         })
     }
 }
@@ -37,17 +38,22 @@ impl fmt::Debug for ReplyLine {
     }
 }
 
-/// The way to the caller of one task.
+/// The way to the caller of one task, whose message says where that waits.
 pub(crate) struct CallerLine {
     line: Arc<ReplyLine>,
-    address: ReplyAddress,
+    message: Arc<Message>,
 }
 
 impl Uplink for CallerLine {
     fn report(&self, reply: Reply) -> BoxFuture<'_, Result<(), BoxError>> {
-        let publication = self.address.clone().publication(&reply);
+        let address = ReplyAddress::of(&self.message.header);
         let publisher = self.line.broker.publisher();
-        Box::pin(async move { publisher.publish(publication).await.map_err(Into::into) })
+        Box::pin(async move {
+            if let Some(address) = address {
+                publisher.publish(address.publication(&reply)).await?;
+            }
+            Ok(())
+        })
     }
 
     fn report_blocking(&self, reply: Reply) -> Result<(), BoxError> {

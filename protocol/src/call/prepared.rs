@@ -45,7 +45,6 @@ impl<O, E> Prepared<O, E> {
         check_names(task, &options, &target)?;
         let embed = workflow::embed(&options)?;
         let mut header = Header::new(task, options.id.unwrap_or_else(TaskId::generate));
-        header.lang = Some("rust".to_owned());
         header.eta = start_at(options.start, now)?;
         header.expires = options.expires.and_then(|d| now.checked_add(d));
         header.time_limit = TimeLimit::new(options.timeout, options.soft_timeout);

@@ -192,7 +192,6 @@ impl<'p> Expander<'p> {
         header.ignore_result = options.ignore_result;
         header.shadow = options.shadow.clone();
         header.origin = Some(origin.to_owned());
-        header.lang = Some("rust".to_owned());
         header.extra = options.headers.map(own_headers).unwrap_or_default();
         header.stamps = stamps(&signature.options, &options.stamped_headers);
         header.stamped_headers = options.stamped_headers.clone();

@@ -4,6 +4,8 @@
 //! read from it, and what takes any JSON gets the object and hands it on. When it leaves, the word is back. So nothing is
 //! changed that is only passed on.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 /// The name of the typed value.
@@ -54,12 +56,22 @@ pub(crate) fn at_start(json: &str) -> Option<(&'static str, usize)> {
 /// Puts typed values for the words of a JSON text; `None` if it has more than `limit` bytes then. What is no text is left
 /// to who reads it.
 pub(crate) fn escape(json: Bytes, limit: usize) -> Option<Bytes> {
-    match std::str::from_utf8(&json) {
-        Ok(text) if text.contains("NaN") || text.contains("Infinity") => {
-            escaped(text, limit).map(Bytes::from)
-        }
-        _ => Some(json),
+    match text_with_words(&json) {
+        Some(text) => escaped(text, limit).map(Bytes::from),
+        None => Some(json),
     }
+}
+
+/// The same for a text of any length.
+pub(crate) fn escape_in(json: &[u8]) -> Cow<'_, [u8]> {
+    let escaped = text_with_words(json).and_then(|text| escaped(text, usize::MAX));
+    escaped.map_or(json.into(), |text| text.into_bytes().into())
+}
+
+/// The text, if one of the words may stand in it.
+fn text_with_words(json: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(json).ok()?;
+    (text.contains("NaN") || text.contains("Infinity")).then_some(text)
 }
 
 fn escaped(json: &str, limit: usize) -> Option<String> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::header::{Header, TimeLimit, names};
 use crate::message::Message;
 use crate::property::{Properties, Table, Value};
+use crate::topology::Preset;
 use crate::wire::time;
 
 /// The properties, with headers, and the bytes that carry `message` to a worker of coney or of Celery.
@@ -21,10 +22,33 @@ pub fn encode(message: &Message) -> (Properties, Bytes) {
 }
 
 /// The same, of a message that nobody needs any more: its texts are moved.
+fn into_parts(message: Message) -> (Properties, Bytes) {
+    let correlation_id = message.header.correlation();
+    parts(message, Some(correlation_id))
+}
+
+/// The properties and bytes of a call that is sent for the first time.
+///
+/// For Celery all is written out: programs may read by name what its workers do not miss. Workers of coney need nothing
+/// said twice, so for them there is no correlation id that is the id.
 #[must_use]
-pub fn into_parts(message: Message) -> (Properties, Bytes) {
+pub fn outgoing(preset: Preset, mut message: Message) -> (Properties, Bytes) {
+    match preset {
+        Preset::Celery => {
+            let (mut properties, body) = into_parts(message);
+            write_out(&mut properties);
+            (properties, body)
+        }
+        Preset::Native => {
+            let correlation_id = message.header.correlation_id.take();
+            parts(message, correlation_id)
+        }
+    }
+}
+
+fn parts(message: Message, correlation_id: Option<String>) -> (Properties, Bytes) {
     let Message { mut header, body } = message;
-    let (priority, correlation_id) = (header.priority, header.correlation());
+    let priority = header.priority;
     let reply_to = header.reply_to.take();
     let mut headers = headers(header);
     if let Some(compression) = body.compression {
@@ -35,7 +59,7 @@ pub fn into_parts(message: Message) -> (Properties, Bytes) {
         content_encoding: body.content_encoding,
         persistent: true,
         priority,
-        correlation_id: Some(correlation_id),
+        correlation_id,
         reply_to,
         expiration: None,
         message_id: None,
@@ -59,7 +83,7 @@ fn headers(header: Header) -> Table {
     };
     put("lang", header.lang.map(Value::from));
     put("task", Some(header.task.into()));
-    put("id", Some(header.id.to_string().into()));
+    put("id", Some(String::from(&header.id).into()));
     put("shadow", header.shadow.map(Value::from));
     put("eta", header.eta.map(|at| time::format(at).into()));
     put("expires", header.expires.map(|at| time::format(at).into()));
@@ -67,10 +91,10 @@ fn headers(header: Header) -> Table {
     put("group_index", header.group_index.map(integer));
     put("retries", count(header.retries));
     put("timelimit", time_limit(header.time_limit));
-    put("root_id", header.root_id.map(|id| id.to_string().into()));
+    put("root_id", header.root_id.map(|id| String::from(&id).into()));
     put(
         "parent_id",
-        header.parent_id.map(|id| id.to_string().into()),
+        header.parent_id.map(|id| String::from(&id).into()),
     );
     put("argsrepr", header.args_repr.map(Value::from));
     put("kwargsrepr", header.kwargs_repr.map(Value::from));
@@ -96,13 +120,12 @@ fn headers(header: Header) -> Table {
 
 /// Adds the headers of protocol 2 that say nothing, and the priority that every message of Celery's has, as Celery's own
 /// client writes them.
-///
-/// A worker does not miss them; programs that read them by name may.
-pub fn write_out(properties: &mut Properties) {
+fn write_out(properties: &mut Properties) {
     properties.priority.get_or_insert(0);
     let headers = &mut properties.headers;
     let id = headers.get("id").cloned().unwrap_or(Value::Null);
     let rest = [
+        ("lang", "rust".into()),
         ("shadow", Value::Null),
         ("eta", Value::Null),
         ("expires", Value::Null),
@@ -156,15 +179,12 @@ mod tests {
 
     #[test]
     fn what_is_written_out_is_what_celery_writes() {
-        let written = |header: Header| {
-            let (mut properties, _) = encode(&Message::new(header, Body::json("[]")));
-            write_out(&mut properties);
-            properties
-        };
+        let written =
+            |header: Header| outgoing(Preset::Celery, Message::new(header, Body::json("[]"))).0;
         let plain = written(Header::new("t", "1".into()));
         assert_eq!(plain.priority, Some(0));
         assert!(names::CELERY.iter().all(|name| {
-            let is_optional = ["lang", "argsrepr", "kwargsrepr", "origin", "compression"];
+            let is_optional = ["argsrepr", "kwargsrepr", "origin", "compression"];
             is_optional.contains(name) || plain.headers.get(name).is_some()
         }));
         let mut header = Header::new("t", "1".into());

@@ -25,12 +25,14 @@ pub fn format(time: SystemTime) -> String {
     let (date, clock) = (civil.date(), civil.time());
     let mut text = String::with_capacity(32);
     // for every result, and several times as fast as the formatting of the standard library
-    let mut put = |before: &str, number: i32, digits: u32| {
+    let mut put = |before: &str, number: i32, digits: usize| {
         text.push_str(before);
-        for place in (0..digits).rev() {
-            let digit = number.unsigned_abs() / 10_u32.pow(place) % 10;
-            text.push(char::from_digit(digit, 10).unwrap_or_default());
+        let (mut places, mut rest) = ([b'0'; 6], number.unsigned_abs());
+        for place in places[..digits].iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
         }
+        text.extend(places[..digits].iter().copied().map(char::from));
     };
     put("", date.year().into(), 4);
     put("-", date.month().into(), 2);

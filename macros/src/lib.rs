@@ -178,7 +178,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `concurrency` | number | the worker's | how many of its tasks one worker runs at once |
 /// | `prefetch` | number | a little more than that | how many of its messages one worker may hold |
 /// | `delivery_limit` | number | 20 | how often a message is delivered again before it is a dead letter |
-/// | `bind` | text, or `bind("..", "..")` | none | further routing keys that reach it, as topic patterns |
+/// | `bind` | text, or `bind("..", "..")` | none | topic patterns of messages for the exchange `coney.topics` that reach it, too |
 /// | `crate` | path | `::coney` | where the facade is, if it is renamed or re-exported |
 ///
 /// A name has 1 to 170 bytes, no control characters, and does not start with `amq.`: this is checked by the compiler.

@@ -39,7 +39,7 @@ pub struct QueueSpec {
     pub prefetch: Option<u16>,
     /// How often a message may be delivered again before the broker moves it to the dead letters.
     pub delivery_limit: u32,
-    /// Further routing keys, as topic patterns, that reach the queue beside its own name.
+    /// Topic patterns of messages for `coney.topics` that reach the queue, too.
     pub bind: &'static [&'static str],
 }
 
@@ -88,7 +88,8 @@ impl QueueSpec {
         self
     }
 
-    /// Sets further routing keys (topic patterns) that reach the queue.
+    /// Sets further routing keys that reach the queue: topic patterns of messages for the exchange `coney.topics`
+    /// ([`TOPIC_EXCHANGE`](crate::topology::TOPIC_EXCHANGE)).
     #[must_use]
     pub const fn bind(mut self, patterns: &'static [&'static str]) -> Self {
         self.bind = patterns;

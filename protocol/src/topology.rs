@@ -17,8 +17,13 @@ pub use self::events::{
     event_queue, event_route,
 };
 
-/// The exchange that native tasks are published to.
+/// The exchange that native tasks are published to: direct, its routing keys are the names of queues.
 pub const TASK_EXCHANGE: &str = "coney.tasks";
+
+/// The exchange that leads to native queues by topic: those that bind further routing keys.
+///
+/// Apart from [`TASK_EXCHANGE`], because a topic costs RabbitMQ as much as a quarter of what storing a message does.
+pub const TOPIC_EXCHANGE: &str = "coney.topics";
 
 /// The exchange that dead letters go through.
 pub const DEAD_EXCHANGE: &str = "coney.dead";
@@ -52,7 +57,7 @@ const REVOCATION_SEGMENT: i64 = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preset {
-    /// Quorum queues behind one topic exchange; whatever fails ends in a dead-letter queue.
+    /// Quorum queues behind a direct exchange; whatever fails ends in a dead-letter queue.
     #[default]
     Native,
     /// Celery's: classic durable queues without arguments, published to through the default exchange.
@@ -314,26 +319,37 @@ fn native(queue: &QueueSpec) -> Topology {
         .with("x-dead-letter-strategy", "at-least-once")
         .with("x-overflow", "reject-publish")
         .with("x-delivery-limit", queue.delivery_limit);
-    let keys = std::iter::once(queue.name.clone()).chain(queue.bind.iter().copied().map(Cow::from));
     let mut topology = Topology {
-        exchanges: vec![Exchange {
-            name: TASK_EXCHANGE.into(),
-            kind: ExchangeKind::Topic,
-            durable: true,
-            arguments: Table::new(),
-        }],
         queues: vec![Queue {
             arguments,
             ..durable(queue.name.clone())
         }],
-        bindings: keys
-            .map(|key| Binding {
-                exchange: TASK_EXCHANGE.into(),
+        ..Topology::default()
+    };
+    let mut lead = |exchange: &'static str, kind, keys: Vec<Cow<'static, str>>| {
+        topology.exchanges.push(Exchange {
+            name: exchange.into(),
+            kind,
+            durable: true,
+            arguments: Table::new(),
+        });
+        topology
+            .bindings
+            .extend(keys.into_iter().map(|key| Binding {
+                exchange: exchange.into(),
                 destination: Destination::Queue(queue.name.clone()),
                 key,
-            })
-            .collect(),
+            }));
     };
+    lead(
+        TASK_EXCHANGE,
+        ExchangeKind::Direct,
+        vec![queue.name.clone()],
+    );
+    if !queue.bind.is_empty() {
+        let patterns = queue.bind.iter().copied().map(Cow::from).collect();
+        lead(TOPIC_EXCHANGE, ExchangeKind::Topic, patterns);
+    }
     add_dead_letters(&mut topology, &queue.name);
     add_delay_exit(&mut topology, &queue.name);
     topology
@@ -441,14 +457,15 @@ mod tests {
     fn only_its_own_name_and_what_it_asks_for_reaches_a_queue() {
         let spec = QueueSpec::new("audit").bind(&["orders.*.created"]);
         let topology = Preset::Native.topology(&spec);
-        let keys: Vec<_> = topology
-            .bindings
-            .iter()
-            .filter(|binding| binding.destination.name() == "audit")
-            .filter(|binding| binding.exchange == TASK_EXCHANGE)
-            .map(|binding| &*binding.key)
-            .collect();
-        assert_eq!(keys, ["audit", "orders.*.created"]);
+        let of_exchange = |name: &str| {
+            let bindings = topology.bindings.iter();
+            let bindings = bindings
+                .filter(|binding| binding.destination.name() == "audit")
+                .filter(|binding| binding.exchange == name);
+            bindings.map(|binding| &*binding.key).collect::<Vec<_>>()
+        };
+        assert_eq!(of_exchange(TASK_EXCHANGE), ["audit"]);
+        assert_eq!(of_exchange(TOPIC_EXCHANGE), ["orders.*.created"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use coney::prelude::*;
 use coney::protocol::topology::Preset;
-use coney::{SendErrorKind, WorkerError};
+use coney::{QueueSpec, SendErrorKind, WorkerError};
 
 use crate::support::{Vhost, told};
 use crate::tasks;
@@ -14,6 +14,24 @@ async fn a_task_sent_before_the_first_worker_starts_waits_for_it() {
     let handle = tasks::add::call(2, 2).send(&client).await.expect("sent");
     let _worker = vhost.worker(|w| w.task::<tasks::add>()).await;
     assert_eq!(handle.result().timeout(secs(10)).await.expect("a sum"), 4);
+}
+
+#[tokio::test]
+async fn a_queue_gets_what_is_sent_to_a_topic_that_it_binds() {
+    let vhost = Vhost::new();
+    let orders = QueueSpec::new("orders").bind(&["orders.*.created"]);
+    let _worker = vhost
+        .worker(|w| w.task::<tasks::add>().queue_spec(orders))
+        .await;
+    let client = vhost.client().await;
+    let send = |topic| {
+        let call = tasks::add::call(2, 2).exchange("coney.topics", topic);
+        call.send(&client)
+    };
+    let handle = send("orders.eu.created").await.expect("sent");
+    assert_eq!(handle.result().timeout(secs(10)).await.expect("a sum"), 4);
+    let error = send("orders.eu.paid").await.expect_err("bound by nobody");
+    assert!(told(&error).contains("orders.eu.paid"), "{error}");
 }
 
 #[tokio::test]

@@ -55,8 +55,8 @@ impl Delivery {
 
 /// Settles one delivery, once.
 ///
-/// The methods do not wait: they note the decision, and a task writes it to the broker within a millisecond, together
-/// with what else is waiting. [`Consumer::flush`](crate::Consumer::flush) and
+/// The methods do not wait: they note the decision, and a task writes it to the broker within five milliseconds,
+/// together with what else is waiting. [`Consumer::flush`](crate::Consumer::flush) and
 /// [`Session::flush`](crate::Session::flush) wait until it is written. If the connection that brought the delivery is
 /// gone, the broker hands the message to somebody else anyway; settling it then does nothing but count up
 /// [`Session::stale_acks`](crate::Session::stale_acks).

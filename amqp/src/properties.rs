@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use coney_protocol::codec;
 use coney_protocol::header::names;
 use coney_protocol::property::{Properties, Table, Value};
 use lapin::BasicProperties;
@@ -121,10 +122,11 @@ fn value_to_lapin(value: &Value, depth: usize) -> Result<AMQPValue, Unfit> {
 /// Properties as coney wants them, and why they are not what was sent, if they are not.
 pub(crate) fn from_lapin(from: &BasicProperties) -> (Properties, Option<Unreadable>) {
     let mut reader = Reader::default();
-    let mut text = |text: &Option<ShortString>| text.as_ref().map(|text| reader.text(text));
     let mut properties = Properties::default();
-    properties.content_type = text(from.content_type()).map(Into::into);
-    properties.content_encoding = text(from.content_encoding()).map(Into::into);
+    let mut word = |text: &Option<ShortString>| text.as_ref().map(|text| reader.word(text));
+    properties.content_type = word(from.content_type());
+    properties.content_encoding = word(from.content_encoding());
+    let mut text = |text: &Option<ShortString>| text.as_ref().map(|text| reader.text(text));
     properties.correlation_id = text(from.correlation_id());
     properties.reply_to = text(from.reply_to());
     properties.expiration = text(from.expiration());
@@ -177,6 +179,15 @@ impl Reader {
             self.unreadable = Some(Unreadable::Text);
         }
         text
+    }
+
+    /// The same of a property that is the same in most messages.
+    fn word(&mut self, text: &ShortString) -> Cow<'static, str> {
+        match text.as_str() {
+            codec::JSON => codec::JSON.into(),
+            codec::UTF_8 => codec::UTF_8.into(),
+            _ => self.text(text).into(),
+        }
     }
 
     fn table(&mut self, table: &FieldTable, depth: usize) -> Table {

@@ -113,6 +113,7 @@ impl Running {
             attempt,
             plan,
             entered,
+            ..
         } = *job;
         let limits = Limits {
             time: self.pipeline.time_limit(&received),

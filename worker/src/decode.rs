@@ -42,6 +42,8 @@ pub(crate) struct Received {
 
 /// An attempt that can run: everything but the run itself is decided.
 pub(crate) struct Job {
+    /// When its turn came.
+    pub(crate) now: SystemTime,
     pub(crate) context: TaskContext,
     pub(crate) attempt: Attempt,
     /// What shall follow.
@@ -195,6 +197,7 @@ impl Decoder {
         let context = TaskContext::new(parts);
         match self.bind(card, handler, &context) {
             Ok((attempt, plan)) => Ok(Box::new(Job {
+                now,
                 context,
                 attempt,
                 plan,

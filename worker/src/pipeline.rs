@@ -256,6 +256,7 @@ impl Pipeline {
         slot: &mut Option<Slot>,
     ) -> bool {
         let Job {
+            now,
             context,
             attempt,
             plan,
@@ -270,7 +271,7 @@ impl Pipeline {
                 None
             }
         };
-        seat.started(self.now(), acker.is_none());
+        seat.started(now, acker.is_none());
         self.events.started(card);
         let limits = Limits {
             time: context.time_limit(),

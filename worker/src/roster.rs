@@ -22,7 +22,8 @@ pub(crate) struct Roster(Mutex<Book>);
 #[derive(Debug, Default)]
 struct Book {
     next: u64,
-    here: BTreeMap<u64, Entry>,
+    /// By the order in which they came.
+    here: HashMap<u64, Entry>,
     scheduled: Away,
     accepted: HashMap<String, u64>,
 }
@@ -106,17 +107,15 @@ impl Roster {
     /// What waits for a slot, in the order in which it came.
     pub(crate) fn reserved(&self) -> Vec<Arc<Card>> {
         let book = self.book();
-        let waiting = book.here.values().filter(|entry| entry.started.is_none());
+        let entries = book.in_order();
+        let waiting = entries.filter(|entry| entry.started.is_none());
         waiting.map(|entry| Arc::clone(&entry.card)).collect()
     }
 
     /// What runs, in the order in which it came.
     pub(crate) fn active(&self) -> Vec<Active> {
-        self.book()
-            .here
-            .values()
-            .filter_map(Entry::active)
-            .collect()
+        let book = self.book();
+        book.in_order().filter_map(Entry::active).collect()
     }
 
     /// What this worker sent to wait in the broker and has not seen again, the next one first, as far as it is not due at
@@ -162,6 +161,14 @@ impl Roster {
     fn book(&self) -> MutexGuard<'_, Book> {
         // nothing can panic while it is held
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn in_order(&self) -> impl Iterator<Item = &Entry> {
+        let mut here: Vec<_> = self.here.iter().collect();
+        here.sort_unstable_by_key(|(number, _)| **number);
+        here.into_iter().map(|(_, entry)| entry)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::role::{Arguments, Cues, Timer};
 /// A second thread only passes tiny pieces of work to and fro: a fifth more CPU, and no more tasks.
 pub const THREADS: usize = 1;
 
-/// Calls that are encoded and sent as one batch.
-const BATCH: u64 = 500;
+/// Calls that are encoded and sent as one batch: so many that they stay in the processor's cache.
+const BATCH: u64 = 128;
 /// Bytes of one batch, if tasks are large.
 const BATCH_BYTES: u64 = 2_000_000;
 /// Batches that are on their way at once.

@@ -70,6 +70,10 @@ pub(crate) fn escape_in(json: &[u8]) -> Cow<'_, [u8]> {
 
 /// The text, if one of the words may stand in it.
 fn text_with_words(json: &[u8]) -> Option<&str> {
+    // one look at each byte settles it for most
+    if !json.contains(&b'N') && !json.contains(&b'I') {
+        return None;
+    }
     let text = std::str::from_utf8(json).ok()?;
     (text.contains("NaN") || text.contains("Infinity")).then_some(text)
 }

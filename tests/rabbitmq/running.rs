@@ -212,3 +212,32 @@ async fn a_worker_whose_future_is_dropped_returns_its_tasks() {
     );
     second.stop().await.expect("a clean stop");
 }
+
+#[tokio::test]
+async fn a_queue_of_short_tasks_does_not_keep_the_only_slot_to_itself() {
+    const MANY: u32 = 5000;
+    let vhost = Vhost::new();
+    let gate = Gate::closed();
+    let _worker = vhost
+        .worker(|w| {
+            w.state(gate.clone())
+                .task::<tasks::quiet_gate>()
+                .task::<tasks::add>()
+                // so many that there is always one in line
+                .queue_spec(tasks::Slow::SPEC.prefetch(1000))
+                .queue::<tasks::Fast>()
+                .concurrency(1)
+        })
+        .await;
+    let client = vhost.client().await;
+    let calls = (0..MANY).map(|_| tasks::quiet_gate::call());
+    for outcome in client.send_all(calls).await {
+        outcome.expect("sent");
+    }
+    gate.wait_started(1).await;
+    let sum = tasks::add::call(1, 1).send(&client).await.expect("sent");
+    gate.open.add_permits(MANY as usize);
+    assert_eq!(sum.result().timeout(secs(10)).await.expect("a sum"), 2);
+    // those that have not started yet have left their place at the gate
+    assert!(gate.open.available_permits() > 0, "all others came before");
+}

@@ -51,8 +51,8 @@ impl Job {
         let id = &mut publication.properties.message_id;
         if publication.mandatory {
             id.get_or_insert_with(|| {
-                let mut buffer = Uuid::encode_buffer();
-                (*Uuid::now_v7().hyphenated().encode_lower(&mut buffer)).to_owned()
+                let id = Uuid::now_v7().hyphenated();
+                id.encode_lower(&mut Uuid::encode_buffer()).to_owned()
             });
         }
         Ok(Self(Box::new(Inner {

@@ -54,8 +54,8 @@ pub(crate) struct Ledger {
     first: u64,
     /// In the order of their numbers; `None` once a message is settled.
     entries: VecDeque<Option<Entry>>,
-    /// Those that may come back, by the hash of their ids: of the few that are on their way at once, no two ever have the same, and if they had,
-    /// one would wait for the other.
+    /// Those that may come back, by the hash of their ids: of the few that are on their way at once, no two ever have the
+    /// same, and if they had, one would wait for the other.
     by_id: HashMap<u64, u64>,
     hasher: RandomState,
     /// How many entries are not confirmed yet.

@@ -83,8 +83,8 @@ impl From<&TaskId> for String {
     fn from(id: &TaskId) -> Self {
         match &id.0 {
             Repr::Uuid(uuid) => {
-                let mut buffer = Uuid::encode_buffer();
-                (*uuid.hyphenated().encode_lower(&mut buffer)).to_owned()
+                let text = uuid.hyphenated();
+                text.encode_lower(&mut Uuid::encode_buffer()).to_owned()
             }
             Repr::Text(text) => (**text).to_owned(),
         }

@@ -36,7 +36,7 @@ impl Meter {
     fn change(&self, change: impl FnOnce(&mut Activity)) {
         self.0.send_if_modified(|activity| {
             change(activity);
-            // whoever subscribes after this sees the change when he first looks, which he cannot meanwhile
+            // who subscribes later sees the change at the first look, which has to wait for the end of this
             self.0.receiver_count() > 0
         });
     }

@@ -25,7 +25,7 @@ use crate::worker::QueuePlan;
 const TOGETHER: usize = 64;
 
 /// For how long a slot goes from one message to the next before it is free for other queues.
-const WHILE: Duration = Duration::from_millis(5);
+const KEPT: Duration = Duration::from_millis(5);
 
 /// Takes deliveries of one queue.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl Runner {
     ///
     /// It ends with one that has to wait for a confirm, and gives its slot back after a while: others may wait for it.
     async fn run(self: Arc<Self>, first: Turn) {
-        let end = Instant::now() + WHILE;
+        let end = Instant::now() + KEPT;
         let mut turn = Some(first);
         while let Some(Turn {
             waiting,

@@ -18,7 +18,7 @@ use crate::pulse::Pulse;
 const BATCH: usize = 1024;
 
 /// How many are enough to be written at once.
-const ENOUGH: usize = 64;
+const ENOUGH: usize = 128;
 
 /// How long fewer wait for others: one frame settles many, and each costs the broker as much as reading a message.
 const GATHERING: Duration = Duration::from_millis(5);

@@ -144,11 +144,11 @@ async fn step_aside() {
 /// Runs the messages of one queue.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    pub(crate) pipeline: Arc<Pipeline>,
-    pub(crate) meter: Meter,
-    pub(crate) line: Arc<Line>,
+    pipeline: Arc<Pipeline>,
+    meter: Meter,
+    line: Arc<Line>,
     /// True if the last message left its slot to the next.
-    pub(crate) is_brisk: AtomicBool,
+    is_brisk: AtomicBool,
 }
 
 /// A message whose turn it is.
@@ -159,6 +159,15 @@ struct Turn {
 }
 
 impl Runner {
+    pub(crate) fn new(pipeline: Pipeline, meter: Meter, line: Arc<Line>) -> Arc<Self> {
+        Arc::new(Self {
+            pipeline: Arc::new(pipeline),
+            meter,
+            line,
+            is_brisk: AtomicBool::default(),
+        })
+    }
+
     /// The first in line, counted before anything of it can be acknowledged.
     fn next(&self, slot: Slot) -> Option<Turn> {
         Some(Turn {

@@ -1,7 +1,6 @@
 //! The queues of a running worker: each can be added and given up while it runs.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,12 +122,7 @@ impl Queues {
         };
         self.book().insert(name, queue);
         let intake = Intake {
-            runner: Arc::new(Runner {
-                pipeline: Arc::new(common.pipeline(&plan, needed)),
-                meter: common.meter.clone(),
-                line,
-                is_brisk: AtomicBool::default(),
-            }),
+            runner: Runner::new(common.pipeline(&plan, needed), common.meter.clone(), line),
             plan,
             pool,
             running: common.running.clone(),
